@@ -1,0 +1,268 @@
+"""What a person may ask for, and when it is refused: the words are the answer that they read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from reld.core.model import (
+    Good,
+    Kind,
+    Outcome,
+    Phase,
+    Rollout,
+    Slot,
+    State,
+)
+from reld.core.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Begin a rollout. `release` None: the release that the kind implies."""
+
+    kind: Kind
+    release: str | None
+    policy: Policy
+    actor: str = ""
+    reason: str = ""
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    rollout: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    rollout: int
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Clear a pause and end one wait; `full`: straight to 100 %. Never turns the guard off."""
+
+    rollout: int
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Go back. `outcome` says whether it was an abort or a rollback that was typed."""
+
+    rollout: int
+    reason: str
+    outcome: Outcome = Outcome.ABORTED
+
+
+Steer = Pause | Resume | Promote | Abort
+Command = Begin | Steer
+
+
+class Why(StrEnum):
+    """Classes of refusals: each has an exit code of its own."""
+
+    REFUSED = "refused"
+    BAD = "bad"
+    BUSY = "busy"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    why: Why
+    message: str
+    hint: str = ""
+
+
+_GOING_BACK = "it is already going back"
+
+_FORWARD = (
+    Phase.PREPARING,
+    Phase.STARTING,
+    Phase.PROVING,
+    Phase.ADMITTING,
+    Phase.SHIFTING,
+    Phase.BAKING,
+    Phase.COMMITTING,
+)
+_PAUSABLE = _FORWARD[:-1]
+
+
+def refuse(state: State, command: Command) -> Refusal | None:
+    """Why the command cannot be done now; None = it can."""
+    if isinstance(command, Begin):
+        return _refuse_begin(state, command)
+    rollout = state.rollout
+    if rollout is None or rollout.id != command.rollout:
+        return Refusal(Why.REFUSED, f"rollout {command.rollout} does not run", "relctl history")
+    match command:
+        case Pause() | Resume():
+            return _refuse_pause(rollout)
+        case Promote():
+            return _refuse_promote(rollout)
+        case Abort():
+            return _refuse_abort(state, rollout)
+
+
+def can_go_back(state: State) -> bool:
+    """`rollback` turns the running rollout instead of beginning one."""
+    rollout = state.rollout
+    if rollout is None or rollout.kind in (Kind.STOP, Kind.CONTRACT):
+        return False
+    return rollout.phase is Phase.REVERTING or _refuse_abort(state, rollout) is None
+
+
+def already(state: State, begin: Begin) -> str:
+    """What makes the wish true already, one sentence; empty = nothing does."""
+    if state.rollout is not None:
+        return ""
+    live = state.slot(state.live)
+    match begin.kind:
+        case Kind.SWITCH | Kind.START if live is not None and begin.release == live.release:
+            return f"{live.release} is already live"
+        case Kind.START if live is not None and begin.release is None:
+            return f"{live.release} is already live"
+        case Kind.STOP if not state.slots:
+            return "nothing runs already"
+        case Kind.ROLLBACK if live is not None:
+            if begin.release == live.release:
+                return f"{live.release} is already live"
+            if begin.release is None and _went_back_by_itself(state.last):
+                assert state.last is not None  # noqa: S101
+                return (
+                    f"rollout {state.last.id} ({state.last.to}) already ended "
+                    f"{state.last.outcome}: {live.release} is live"
+                )
+    return ""
+
+
+def release_of(state: State, begin: Begin) -> str:
+    """Which release a command means."""
+    live = state.slot(state.live)
+    if begin.release is not None:
+        return begin.release
+    match begin.kind:
+        case Kind.RESTART | Kind.CONTRACT:
+            return live.release if live is not None else ""
+        case Kind.START:
+            return state.good[-1].release if state.good else ""
+        case Kind.ROLLBACK:
+            earlier = way_back(state)
+            return earlier.release if earlier is not None else ""
+        case _:
+            return ""
+
+
+def way_back(state: State) -> Good | None:
+    """The good release below the live one."""
+    live = state.slot(state.live)
+    names = [g.release for g in state.good]
+    if live is not None and live.release in names:
+        below = state.good[: names.index(live.release)]
+    else:
+        below = state.good
+    return below[-1] if below else None
+
+
+def _refuse_begin(state: State, begin: Begin) -> Refusal | None:
+    release = release_of(state, begin)
+    what = f"cannot {begin.kind}" + (f" to {release}" if release else "")
+    if state.rollout is not None:
+        running = state.rollout
+        hint = f"relctl watch {running.id}, or add --wait-lock"
+        if begin.kind is Kind.STOP:
+            hint = f"relctl abort {running.id}, then relctl stop"
+        message = f"{what}: rollout {running.id} ({running.to or running.kind}) is {running.phase}"
+        return Refusal(Why.BUSY, message, hint)
+    if state.store_trouble:
+        return Refusal(Why.OPERATOR, f"{what}: {state.store_trouble}", "relctl status")
+    live = state.slot(state.live)
+    if begin.kind in (Kind.RESTART, Kind.CONTRACT, Kind.ROLLBACK) and live is None:
+        return Refusal(Why.REFUSED, f"{what}: nothing is live", "relctl switch RELEASE")
+    if live is not None and live.external and begin.kind in (Kind.RESTART, Kind.STOP):
+        message = f"{what}: the live app was not started by reld"
+        return Refusal(Why.REFUSED, message, "relctl switch RELEASE")
+    if not release and begin.kind is not Kind.STOP:
+        message = f"{what}: no earlier good release is known"
+        return Refusal(Why.REFUSED, message, "relctl releases, then name one")
+    if begin.kind in (Kind.STOP, Kind.CONTRACT):
+        return _refuse_contract(begin)
+    if begin.kind is Kind.ROLLBACK and not begin.force:
+        sealed = next((g for g in state.good if g.release == release and g.sealed), None)
+        if sealed is not None:
+            message = f"{what}: a contract migration has run since, it may not fit the data any more"
+            return Refusal(Why.OPERATOR, message, "relctl rollback --force, if you know it does")
+    return _refuse_slot(state, what)
+
+
+def _refuse_contract(begin: Begin) -> Refusal | None:
+    if begin.kind is Kind.CONTRACT and "contract" not in begin.policy.hooks:
+        return Refusal(Why.REFUSED, "cannot contract: hooks.contract is not configured")
+    return None
+
+
+def _refuse_slot(state: State, what: str) -> Refusal | None:
+    idle = idle_slot(state)
+    if idle is None:
+        return None
+    message = f"{what}: slot {idle.color} is locked, processes of {idle.release} are still there"
+    return Refusal(Why.OPERATOR, message, "relctl status")
+
+
+def idle_slot(state: State) -> Slot | None:
+    """What still occupies the slot that a rollout would need."""
+    live = state.live
+    return next((s for s in state.slots if s.color is not live and not s.external), None)
+
+
+def _refuse_pause(rollout: Rollout) -> Refusal | None:
+    if rollout.phase in _PAUSABLE:
+        return None
+    return Refusal(Why.REFUSED, f"rollout {rollout.id} is {rollout.phase}: nothing to pause")
+
+
+def _refuse_promote(rollout: Rollout) -> Refusal | None:
+    waits = (Phase.SHIFTING, Phase.BAKING, Phase.DRAINING)
+    if rollout.phase in waits:
+        return None
+    return Refusal(Why.REFUSED, f"rollout {rollout.id} is {rollout.phase}: nothing to promote")
+
+
+def _refuse_abort(state: State, rollout: Rollout) -> Refusal | None:
+    cannot = f"cannot abort rollout {rollout.id}"
+    if rollout.kind in (Kind.STOP, Kind.CONTRACT):
+        return Refusal(Why.REFUSED, f"{cannot}: a {rollout.kind} is not undone", "relctl start")
+    if rollout.phase in _FORWARD or rollout.phase is Phase.REVERTING:
+        return None
+    if rollout.phase is not Phase.DRAINING:
+        return Refusal(Why.REFUSED, f"{cannot}: it is {rollout.phase}", "relctl status")
+    if rollout.leaving is not rollout.old:
+        return Refusal(Why.REFUSED, f"{cannot}: {_GOING_BACK}", f"relctl watch {rollout.id}")
+    old = state.slot(rollout.old)
+    if old is None or not old.fit:
+        hint = "relctl rollback, once it has ended"
+        return Refusal(Why.REFUSED, f"{cannot}: {rollout.from_ or 'the old slot'} is gone", hint)
+    return None
+
+
+def steered(rollout: Rollout, command: Steer) -> Rollout:
+    """The rollout after a command that was not refused."""
+    match command:
+        case Pause():
+            return replace(rollout, paused=True)
+        case Resume():
+            return replace(rollout, paused=False)
+        case Promote(full=full):
+            return replace(rollout, paused=False, promoted=True, full=full or rollout.full)
+        case Abort(reason=reason, outcome=outcome):
+            if rollout.phase is Phase.REVERTING:
+                return rollout
+            return replace(rollout, turning=outcome, reason=reason)
+
+
+def _went_back_by_itself(last: Rollout | None) -> bool:
+    if last is None or last.kind not in (Kind.SWITCH, Kind.RESTART):
+        return False
+    return last.outcome in (Outcome.ROLLED_BACK, Outcome.ABORTED, Outcome.FAILED)

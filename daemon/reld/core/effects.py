@@ -1,0 +1,208 @@
+"""What should be going on while the state is so.
+
+`todo` is asked after every step; the engine starts what is new in the answer and cancels what left
+it. Effects have natural keys and no ids: two equal effects are the same piece of work. One that ends
+while it is still wanted is begun again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reld.core.model import Color, HookState, Instance, InstanceState, Phase, Rollout, State
+from reld.core.routing import Role, role
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Check the release, take its snapshot, lease ports."""
+
+    rollout: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Let the held process become the app: its identity is on disk now."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitExit:
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProveReady:
+    """Ask often, until it has proved that it can serve."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReady:
+    """Ask now and then whether it still can."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckLive:
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Send the stop signal, once."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """SIGKILL whatever is left of the tree until nothing is."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Smoke:
+    rollout: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunHook:
+    rollout: int
+    name: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoveLanes:
+    rollout: int
+    share: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveLanes:
+    rollout: int
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountDrain:
+    rollout: int
+    color: Color
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountRequests:
+    rollout: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeepGate:
+    """See to it that the gate's process lives."""
+
+
+Effect = (
+    Prepare
+    | Spawn
+    | Release
+    | AwaitExit
+    | ProveReady
+    | CheckReady
+    | CheckLive
+    | Stop
+    | Kill
+    | Smoke
+    | RunHook
+    | Reload
+    | MoveLanes
+    | RemoveLanes
+    | CountDrain
+    | CountRequests
+    | KeepGate
+)
+
+_SERVING = (InstanceState.READY, InstanceState.UNREADY)
+
+
+def todo(state: State) -> frozenset[Effect]:
+    """Everything that should be going on."""
+    effects: set[Effect] = {KeepGate()}
+    effects |= {RemoveLanes(o.rollout, o.before) for o in state.old_lanes}
+    if state.gate.in_flight is not None:
+        effects.add(Reload(state.gate.in_flight.generation))
+    if state.rollout is not None:
+        effects |= _of_rollout(state.rollout)
+    for slot in state.slots:
+        leaving = role(state, slot.color) is Role.LEAVING
+        for instance in slot.instances:
+            if slot.external:
+                effects |= _of_external(instance)
+            else:
+                effects |= _of_instance(instance, leaving=leaving)
+    return frozenset(effects)
+
+
+def moves_lanes_back(effect: Effect) -> bool:
+    """Going back moves the lanes first and persists afterwards: nothing may delay it."""
+    return isinstance(effect, MoveLanes) and effect.share == 0
+
+
+def _of_rollout(rollout: Rollout) -> set[Effect]:
+    effects: set[Effect] = {
+        RunHook(rollout.id, h.name, h.attempt)
+        for h in rollout.hooks
+        if h.state is HookState.RUNNING
+    }
+    if rollout.phase is Phase.PREPARING and rollout.prepared is None and rollout.turning is None:
+        effects.add(Prepare(rollout.id))
+    if rollout.phase is Phase.PROVING and rollout.smoke is None:
+        effects.add(Smoke(rollout.id))
+    if rollout.moved and rollout.share != rollout.wanted_share:
+        effects.add(MoveLanes(rollout.id, rollout.wanted_share))
+    if rollout.phase is Phase.DRAINING and rollout.leaving and rollout.drain_since is not None:
+        effects.add(CountDrain(rollout.id, rollout.leaving, rollout.not_named_since))
+    if rollout.moved and rollout.phase is not Phase.FINISHING:
+        effects.add(CountRequests(rollout.id))
+    return effects
+
+
+def _of_external(instance: Instance) -> set[Effect]:
+    """An app that reld did not start is asked, never signalled."""
+    if instance.was_ready:
+        return {CheckReady(instance.number)}
+    return {ProveReady(instance.number)}
+
+
+def _of_instance(instance: Instance, *, leaving: bool) -> set[Effect]:
+    number = instance.number
+    effects: set[Effect] = set()
+    if instance.state is InstanceState.WANTED and not instance.spawn_at:
+        effects.add(Spawn(number))
+    if instance.state is InstanceState.HELD:
+        effects.add(Release(number))
+    if instance.identity is not None and instance.runs:
+        effects.add(AwaitExit(number))
+    if instance.state is InstanceState.STARTING:
+        effects.add(ProveReady(number))
+    if instance.state in _SERVING and not leaving:
+        effects |= {CheckReady(number), CheckLive(number)}
+    if instance.state is InstanceState.STOPPING and not instance.signalled:
+        effects.add(Stop(number))
+    if instance.state is InstanceState.KILLING:
+        effects.add(Kill(number))
+    return effects

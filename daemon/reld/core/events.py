@@ -1,0 +1,183 @@
+"""What can happen. Every event names its subject by a natural key; a stale key changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reld.core.model import Counts, Exit, Identity
+
+
+class End(StrEnum):
+    """How a reload ended. Refused: nothing was changed. Unknown: it may still take effect."""
+
+    VERIFIED = "verified"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    rollout: int
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareFailed:
+    rollout: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A process waits at its launch pipe."""
+
+    number: int
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    number: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """The held process became the app."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    number: int
+    exit: Exit
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadinessProbed:
+    number: int
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LivenessProbed:
+    number: int
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEmpty:
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeEnded:
+    rollout: int
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HookEnded:
+    rollout: int
+    name: str
+    attempt: int
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadEnded:
+    generation: int
+    end: End
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LanesMoved:
+    """The gate was asked, and obeys."""
+
+    rollout: int
+    share: int
+
+
+@dataclass(frozen=True, slots=True)
+class LanesStuck:
+    rollout: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LanesRemoved:
+    rollout: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrainCounted:
+    """Connections to the leaving slot's ports, and gate workers that may still open some."""
+
+    rollout: int
+    since: int
+    connections: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestsCounted:
+    rollout: int
+    blue: Counts
+    green: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTrouble:
+    """The state cannot be written (empty: it can again)."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateTrouble:
+    """What is wrong with the gate's process (empty: nothing)."""
+
+    detail: str
+
+
+Event = (
+    Tick
+    | Prepared
+    | PrepareFailed
+    | Spawned
+    | SpawnFailed
+    | LetGo
+    | Exited
+    | ReadinessProbed
+    | LivenessProbed
+    | Signalled
+    | TreeEmpty
+    | SmokeEnded
+    | HookEnded
+    | ReloadEnded
+    | LanesMoved
+    | LanesStuck
+    | LanesRemoved
+    | DrainCounted
+    | RequestsCounted
+    | StoreTrouble
+    | GateTrouble
+)

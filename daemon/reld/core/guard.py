@@ -1,0 +1,47 @@
+"""When a candidate must not go on. Looked at before any "is the time up"."""
+
+from __future__ import annotations
+
+from reld.core.model import InstanceState, State
+from reld.core.routing import sick
+
+
+def guard(state: State) -> str:
+    """Why the candidate is not good enough, one clause; empty = nothing known against it."""
+    rollout = state.rollout
+    if rollout is None or rollout.candidate is None:
+        return ""
+    candidate = state.slot(rollout.candidate)
+    if candidate is None:
+        return ""
+    of = f"{candidate.release}"
+    many = len(candidate.instances) > 1
+    for instance in candidate.instances:
+        which = f"instance {instance.index} of {of}" if many else of
+        if instance.exit is not None or instance.state is InstanceState.EXITED:
+            how = str(instance.exit) if instance.exit is not None else "gone"
+            told = f": {instance.detail}" if instance.detail else ""
+            if instance.identity is None:
+                return f"{which} could not be started{told}"
+            return f"{which} exited ({how}){told}"
+        if sick(candidate, instance):
+            return f"{which} is not alive: {instance.detail}"
+    old = state.slot(rollout.old)
+    old_has_it = old is not None and all(i.state is InstanceState.READY for i in old.instances)
+    if old_has_it:
+        for instance in candidate.instances:
+            if instance.state is InstanceState.UNREADY:
+                return f"{of} is not ready any more while {rollout.from_} is: {instance.detail}"
+    return ""
+
+
+def cornered(state: State) -> bool:
+    """Traffic has moved, the old slot is not fit, and the candidate lives: going back is worse."""
+    rollout = state.rollout
+    if rollout is None or not rollout.moved:
+        return False
+    old = state.slot(rollout.old)
+    candidate = state.slot(rollout.candidate)
+    if old is None or candidate is None:
+        return False
+    return not old.fit and not candidate.dead

@@ -1,0 +1,268 @@
+"""The life of single instances: what an event says of one, nursing, and stopping in steps.
+
+Nursing is for the live slot only: what dies is started again on its own port with backoff, one
+unhealthy instance at a time, and never while the gate still names it if another one is fit.
+A candidate is never restarted (its exit is the guard), a leaving instance never revived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from reld.core.events import (
+    Exited,
+    LetGo,
+    LivenessProbed,
+    ReadinessProbed,
+    Signalled,
+    Spawned,
+    SpawnFailed,
+    TreeEmpty,
+)
+from reld.core.model import Exit, Instance, InstanceState, Slot, State
+from reld.core.routing import Role, named, role, sick
+
+BACKOFF_FIRST = 0.1
+BACKOFF_MOST = 30.0
+LIVED_LONG = 60.0
+"""Seconds of life after which the backoff begins anew."""
+KILL_TIME = 10.0
+"""Seconds that a SIGKILLed tree gets until a person is told."""
+
+InstanceEvent = (
+    Spawned
+    | SpawnFailed
+    | LetGo
+    | Exited
+    | ReadinessProbed
+    | LivenessProbed
+    | Signalled
+    | TreeEmpty
+)
+
+_UNBORN = (InstanceState.WANTED, InstanceState.HELD)
+_SERVING = (InstanceState.READY, InstanceState.UNREADY)
+
+
+def put_slot(state: State, slot: Slot) -> State:
+    return replace(state, **{slot.color.value: slot})
+
+
+def change(slot: Slot, number: int, how: Callable[[Instance], Instance]) -> Slot:
+    instances = tuple(how(i) if i.number == number else i for i in slot.instances)
+    return slot if instances == slot.instances else replace(slot, instances=instances)
+
+
+def happened(state: State, event: InstanceEvent, at: float) -> State:
+    """Note a fact about one instance; a number that no instance has changes nothing."""
+    for slot in state.slots:
+        if any(i.number == event.number for i in slot.instances):
+            new = change(slot, event.number, lambda i, s=slot: _noted(s, i, event, at))  # type: ignore[misc]
+            return state if new is slot else put_slot(state, new)
+    return state
+
+
+def _noted(slot: Slot, instance: Instance, event: InstanceEvent, at: float) -> Instance:  # noqa: PLR0911
+    match event:
+        case Spawned(identity=identity) if instance.state is InstanceState.WANTED:
+            return replace(instance, state=InstanceState.HELD, identity=identity)
+        case SpawnFailed(detail=detail) if instance.state in _UNBORN:
+            return _gone(instance, Exit(), detail, at)
+        case LetGo() if instance.state is InstanceState.HELD:
+            return replace(
+                instance,
+                state=InstanceState.STARTING,
+                started_at=at,
+                deadline=at + slot.policy.ready_deadline,
+            )
+        case Exited(exit=exit_, detail=detail) if instance.runs:
+            return _gone(instance, exit_, detail, at)
+        case TreeEmpty() if instance.state is InstanceState.KILLING:
+            return replace(instance, state=InstanceState.EXITED, deadline=None)
+        case Signalled() if instance.state is InstanceState.STOPPING:
+            return replace(
+                instance, signalled=True, deadline=at + slot.policy.stop_timeout
+            )
+        case ReadinessProbed(passed=True):
+            return _passed(slot, instance)
+        case ReadinessProbed(passed=False, detail=detail):
+            return _missed(slot, instance, detail)
+        case LivenessProbed(passed=True) if instance.live_misses:
+            return replace(instance, live_misses=0)
+        case LivenessProbed(passed=False, detail=detail) if instance.was_ready:
+            misses = min(instance.live_misses + 1, slot.policy.live_failures)
+            return replace(instance, live_misses=misses, detail=detail)
+        case _:
+            return instance
+
+
+def _gone(instance: Instance, exit_: Exit, detail: str, at: float) -> Instance:
+    """Its process ended: what it left behind is killed before its port is used again."""
+    return replace(
+        instance,
+        state=InstanceState.KILLING,
+        exit=exit_,
+        deadline=at + KILL_TIME,
+        detail=detail or instance.detail,
+    )
+
+
+def _passed(slot: Slot, instance: Instance) -> Instance:
+    starting = instance.state is InstanceState.STARTING
+    needed = slot.policy.ready_successes if starting else 2
+    if instance.state is InstanceState.READY:
+        return replace(instance, misses=0) if instance.misses else instance
+    if not (starting or instance.state is InstanceState.UNREADY):
+        return instance
+    if instance.ready_streak + 1 < needed:
+        return replace(instance, ready_streak=instance.ready_streak + 1)
+    return replace(
+        instance,
+        state=InstanceState.READY,
+        ready_streak=0,
+        misses=0,
+        deadline=None,
+        detail="",
+    )
+
+
+def _missed(slot: Slot, instance: Instance, detail: str) -> Instance:
+    if instance.state is InstanceState.STARTING:
+        return replace(instance, ready_streak=0, detail=detail)
+    if instance.state not in _SERVING:
+        return instance
+    misses = min(instance.misses + 1, slot.policy.ready_misses)
+    unready = misses >= slot.policy.ready_misses
+    return replace(
+        instance,
+        state=InstanceState.UNREADY if unready else instance.state,
+        misses=misses,
+        ready_streak=0,
+        detail=detail,
+    )
+
+
+def tend(state: State, at: float) -> State:
+    """Let time and rules act on every instance."""
+    for slot in state.slots:
+        if slot.external:
+            continue
+        tended = replace(slot, instances=tuple(_escalated(i, at) for i in slot.instances))
+        if tended != slot:
+            state = put_slot(state, tended)
+        match role(state, slot.color):
+            case Role.LIVE:
+                state = _nursed(state, tended, at)
+            case Role.LEAVING | Role.CANDIDATE:
+                state = put_slot(state, _spared(tended)) if _spared(tended) != tended else state
+    return state
+
+
+def _escalated(instance: Instance, at: float) -> Instance:
+    if instance.deadline is None or at < instance.deadline:
+        return instance
+    if instance.state is InstanceState.STOPPING:
+        return replace(instance, state=InstanceState.KILLING, deadline=at + KILL_TIME)
+    return instance
+
+
+def _spared(slot: Slot) -> Slot:
+    """A stop that was queued while the slot was live is cancelled when it no longer is."""
+    return replace(
+        slot,
+        instances=tuple(
+            replace(i, state=InstanceState.UNREADY, deadline=None)
+            if i.state is InstanceState.STOPPING and not i.signalled and i.deadline is None
+            else i
+            for i in slot.instances
+        ),
+    )
+
+
+def _nursed(state: State, slot: Slot, at: float) -> State:
+    for instance in slot.instances:
+        if instance.state is InstanceState.EXITED:
+            new = _reborn(instance, state.next_instance, at)
+            slot = replace(
+                slot,
+                instances=tuple(new if i is instance else i for i in slot.instances),
+            )
+            state = replace(put_slot(state, slot), next_instance=state.next_instance + 1)
+        elif instance.state is InstanceState.WANTED and 0 < instance.spawn_at <= at:
+            slot = change(slot, instance.number, lambda i: replace(i, spawn_at=0.0))
+            state = put_slot(state, slot)
+        elif _to_be_restarted(state, slot, instance, at):
+            slot = change(
+                slot,
+                instance.number,
+                lambda i: replace(i, state=InstanceState.STOPPING, deadline=None),
+            )
+            state = put_slot(state, slot)
+    return state
+
+
+def _reborn(old: Instance, number: int, at: float) -> Instance:
+    lived = at - old.started_at if old.started_at else 0.0
+    backoff = BACKOFF_FIRST if lived >= LIVED_LONG else old.backoff
+    return Instance(
+        number=number,
+        index=old.index,
+        address=old.address,
+        spawn_at=at + backoff,
+        restarts=old.restarts + 1,
+        backoff=min(backoff * 2, BACKOFF_MOST),
+        detail=old.detail,
+    )
+
+
+def _to_be_restarted(state: State, slot: Slot, instance: Instance, at: float) -> bool:
+    if instance.state is InstanceState.STARTING:
+        return instance.deadline is not None and at >= instance.deadline
+    if instance.state not in _SERVING or not sick(slot, instance):
+        return False
+    others = [i for i in slot.instances if i is not instance]
+    if not all(i.was_ready for i in others):
+        return False  # one at a time
+    if any(i.state is InstanceState.READY and not sick(slot, i) for i in others):
+        return not named(state, instance.address)  # the gate leaves it first
+    return not any(sick(slot, i) and i.number < instance.number for i in others)
+
+
+def stop_all(slot: Slot, at: float) -> Slot:
+    """The stop signal for every instance; what has no process is simply over."""
+    return replace(slot, instances=tuple(_to_stop(slot, i, at) for i in slot.instances))
+
+
+def _to_stop(slot: Slot, instance: Instance, at: float) -> Instance:
+    if slot.external or instance.state in (InstanceState.WANTED, InstanceState.EXITED):
+        return replace(instance, state=InstanceState.EXITED, deadline=None)
+    if instance.state is InstanceState.HELD:
+        return replace(instance, state=InstanceState.KILLING, deadline=at + KILL_TIME)
+    if instance.state is InstanceState.KILLING:
+        return instance
+    if instance.state is InstanceState.STOPPING and instance.signalled:
+        return instance
+    return replace(
+        instance,
+        state=InstanceState.STOPPING,
+        deadline=at + slot.policy.stop_timeout,
+    )
+
+
+def kill_all(slot: Slot, at: float) -> Slot:
+    """Whatever still runs is killed: nobody needs it and nothing may reach it."""
+    return replace(
+        slot,
+        instances=tuple(
+            replace(i, state=InstanceState.KILLING, deadline=at + KILL_TIME)
+            if i.runs and i.state is not InstanceState.KILLING
+            else i
+            for i in slot.instances
+        ),
+    )
+
+
+def empty(slot: Slot) -> bool:
+    """No process of any tree is left."""
+    return all(i.state is InstanceState.EXITED for i in slot.instances)

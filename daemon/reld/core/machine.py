@@ -1,0 +1,269 @@
+"""The state machine: facts in, then rules until nothing moves any more.
+
+`step` is total: any event in any state gives a state, a stale one gives the same state. It notes what
+the event says (`_noted`), then settles: instances are tended, the rollout takes its turns, the gate is
+told. Everything is a rule over facts, so what was missed while reld was down is made up for by the
+next step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reld.core import commands, instances, rollout as life, routing
+from reld.core.commands import Begin, Command
+from reld.core.events import (
+    DrainCounted,
+    Event,
+    Exited,
+    GateTrouble,
+    HookEnded,
+    LanesMoved,
+    LanesRemoved,
+    LanesStuck,
+    LetGo,
+    LivenessProbed,
+    Prepared,
+    PrepareFailed,
+    ReadinessProbed,
+    ReloadEnded,
+    RequestsCounted,
+    Signalled,
+    SmokeEnded,
+    Spawned,
+    SpawnFailed,
+    StoreTrouble,
+    Tick,
+    TreeEmpty,
+)
+from reld.core.model import (
+    Color,
+    HookState,
+    Instance,
+    InstanceState,
+    Kind,
+    Phase,
+    Rollout,
+    Slot,
+    State,
+)
+from reld.core.policy import Policy, SlotPolicy
+
+MOST_TURNS = 100
+"""A bound on the turns of one step: more would be two rules that undo each other."""
+
+
+def first_state(app: str, boot: str, external: str | None = None) -> State:
+    """Nothing runs. `external`: the address of an app that runs already."""
+    state = State(app=app, boot=boot)
+    if external is None:
+        return state
+    instance = Instance(number=1, index=0, address=external, state=InstanceState.STARTING)
+    slot = Slot(Color.BLUE, "external", 0, SlotPolicy(), (instance,), external=True)
+    return replace(state, blue=slot, next_instance=2)
+
+
+def step(state: State, event: Event | Command, at: float) -> State:
+    """The next state. A command must have been let through by `commands.refuse`."""
+    return settle(_noted(state, event, at), at)
+
+
+def settle(state: State, at: float) -> State:
+    """Apply the rules until nothing moves."""
+    for _ in range(MOST_TURNS):
+        before = state
+        state = instances.tend(state, at)
+        state = life.hooks_overdue(state, at)
+        state = life.advance(state, at)
+        state = life.locked_away(state, at)
+        state = routing.see_to_gate(state, at)
+        if state == before:
+            return _rested(state, at)
+    message = "the rules of the state machine do not settle"
+    raise AssertionError(message)
+
+
+def _rested(state: State, at: float) -> State:
+    resting = tuple(r for r in state.resting if r.until > at)
+    return state if resting == state.resting else replace(state, resting=resting)
+
+
+def _noted(state: State, event: Event | Command, at: float) -> State:  # noqa: C901, PLR0911, PLR0912
+    match event:
+        case Tick():
+            return state
+        case Begin():
+            return begun(state, event, at)
+        case commands.Pause() | commands.Resume() | commands.Promote() | commands.Abort():
+            if state.rollout is None or state.rollout.id != event.rollout:
+                return state
+            return replace(state, rollout=commands.steered(state.rollout, event))
+        case (
+            Spawned()
+            | SpawnFailed()
+            | LetGo()
+            | Exited()
+            | ReadinessProbed()
+            | LivenessProbed()
+            | Signalled()
+            | TreeEmpty()
+        ):
+            return instances.happened(state, event, at)
+        case ReloadEnded():
+            return routing.reload_ended(state, event, at)
+        case StoreTrouble(detail=detail):
+            return state if state.store_trouble == detail else replace(state, store_trouble=detail)
+        case GateTrouble(detail=detail):
+            gate = replace(state.gate, trouble=detail)
+            return state if gate == state.gate else replace(state, gate=gate)
+        case LanesRemoved(rollout=number):
+            kept = tuple(o for o in state.old_lanes if o.rollout != number)
+            return replace(state, old_lanes=kept)
+        case _:
+            running = state.rollout
+            if running is None or running.id != event.rollout:
+                return state
+            return _of_rollout(state, running, event)
+
+
+_RolloutEvent = (
+    Prepared
+    | PrepareFailed
+    | SmokeEnded
+    | HookEnded
+    | LanesMoved
+    | LanesStuck
+    | DrainCounted
+    | RequestsCounted
+)
+
+
+def _of_rollout(state: State, rollout: Rollout, event: _RolloutEvent) -> State:  # noqa: PLR0911
+    match event:
+        case Prepared(addresses=addresses):
+            if rollout.phase is not Phase.PREPARING or rollout.prepared is not None:
+                return state
+            prepared = replace(rollout, prepared=True, addresses=addresses)
+            return replace(state, rollout=prepared)
+        case PrepareFailed(detail=detail):
+            if rollout.prepared is not None:
+                return state
+            return replace(state, rollout=replace(rollout, prepared=False, detail=detail))
+        case SmokeEnded(passed=passed, detail=detail):
+            if rollout.phase is not Phase.PROVING or rollout.smoke is not None:
+                return state
+            return replace(state, rollout=replace(rollout, smoke=passed, detail=detail))
+        case HookEnded():
+            return replace(state, rollout=_hook_ended(rollout, event))
+        case LanesMoved(share=share):
+            moved = replace(rollout, share=share)
+            return replace(state, rollout=moved, lanes_trouble="")
+        case LanesStuck(detail=detail):
+            return replace(state, lanes_trouble=detail)
+        case DrainCounted(since=since, connections=connections, workers=workers):
+            if rollout.phase is not Phase.DRAINING or since != rollout.not_named_since:
+                return state
+            left = connections + workers
+            return replace(
+                state, rollout=replace(rollout, left=connections, drained=left == 0)
+            )
+        case RequestsCounted(blue=blue, green=green):
+            return replace(state, rollout=replace(rollout, blue=blue, green=green))
+
+
+def _hook_ended(rollout: Rollout, event: HookEnded) -> Rollout:
+    ended = HookState.DONE if event.passed else HookState.FAILED
+    return replace(
+        rollout,
+        hooks=tuple(
+            replace(h, state=ended, detail=event.detail)
+            if (h.name, h.attempt) == (event.name, event.attempt)
+            and h.state is HookState.RUNNING
+            else h
+            for h in rollout.hooks
+        ),
+    )
+
+
+def begun(state: State, begin: Begin, at: float) -> State:
+    """A new rollout, in its first phase."""
+    live = state.slot(state.live)
+    release = commands.release_of(state, begin)
+    old = state.live
+    if old is None:
+        old = next((s.color for s in state.slots), None)
+    rollout = Rollout(
+        id=state.next_rollout,
+        kind=begin.kind,
+        phase=Phase.PREPARING,
+        since=at,
+        began=at,
+        policy=_policy_of(begin),
+        actor=begin.actor,
+        from_=live.release if live is not None else "",
+        to=release,
+        old=old,
+        candidate=(old or Color.GREEN).other,
+        force=begin.force,
+        reason=begin.reason,
+    )
+    state = replace(state, next_rollout=state.next_rollout + 1)
+    if begin.kind is Kind.STOP:
+        stop = replace(rollout, phase=Phase.COMMITTING, candidate=None, to="", moved=True)
+        fresh = routing.fresh_start(state.gate)
+        return replace(state, rollout=stop, gate=fresh)
+    if begin.kind is Kind.CONTRACT:
+        contract = replace(rollout, phase=Phase.FINISHING, candidate=None)
+        return replace(state, rollout=contract)
+    return replace(state, rollout=rollout)
+
+
+def _policy_of(begin: Begin) -> Policy:
+    """A rollback is never canaried: proven ready, then straight to 100 %."""
+    if begin.kind is not Kind.ROLLBACK:
+        return begin.policy
+    return replace(begin.policy, steps=(100,), bake=0.0)
+
+
+def alarm(state: State, at: float) -> float | None:
+    """When, after `at`, the next Tick is due if nothing else happens (CLOCK_BOOTTIME seconds).
+
+    What was due by `at` has been settled: a past time would only make the engine spin.
+    """
+    times: list[float] = [r.until for r in state.resting]
+    gate = state.gate
+    if gate.in_flight is not None and gate.deadline is not None:
+        times.append(gate.deadline)
+    elif not routing.settled(state):
+        times.append(gate.retry_at)
+    for slot in state.slots:
+        times += [i.deadline for i in slot.instances if i.deadline is not None]
+        times += [i.spawn_at for i in slot.instances if i.state is InstanceState.WANTED]
+    if state.rollout is not None:
+        times += _alarms_of(state.rollout)
+        running = (h for h in state.rollout.hooks if h.state is HookState.RUNNING)
+        times += [h.deadline + life.HOOK_GRACE for h in running]
+    return min((t for t in times if t > at), default=None)
+
+
+def _alarms_of(rollout: Rollout) -> list[float]:
+    policy = rollout.policy
+    match rollout.phase:
+        case Phase.PREPARING:
+            return [rollout.since + policy.prepare_deadline]
+        case Phase.STARTING:
+            return [rollout.since + policy.slot.ready_deadline]
+        case Phase.PROVING:
+            return [rollout.since + policy.smoke_deadline]
+        case Phase.ADMITTING:
+            return [rollout.since + 2 * policy.reload_deadline]
+        case Phase.SHIFTING if rollout.step_since is not None:
+            return [rollout.step_since + policy.step_time, rollout.step_since + policy.step_max]
+        case Phase.BAKING:
+            return [rollout.since + policy.bake]
+        case Phase.REVERTING:
+            return [rollout.since + life.TOLD_AFTER]
+        case Phase.DRAINING if rollout.drain_since is not None:
+            return [rollout.drain_since + policy.drain, rollout.drain_since + policy.drain_max]
+        case _:
+            return []

@@ -1,0 +1,332 @@
+"""The state of one app: all that reld knows and must not forget.
+
+Every value is frozen; `machine.step` makes the next state from the last. Times (`at`, `since`, `…_at`,
+`until`) are absolute seconds of CLOCK_BOOTTIME: the state holds deadlines, never "now".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reld.core.policy import Policy, SlotPolicy
+
+
+class Color(StrEnum):
+    BLUE = "blue"
+    GREEN = "green"
+
+    @property
+    def other(self) -> Color:
+        return Color.GREEN if self is Color.BLUE else Color.BLUE
+
+
+class Kind(StrEnum):
+    SWITCH = "switch"
+    ROLLBACK = "rollback"
+    RESTART = "restart"
+    START = "start"
+    STOP = "stop"
+    CONTRACT = "contract"
+
+
+class Phase(StrEnum):
+    PREPARING = "preparing"
+    STARTING = "starting"
+    PROVING = "proving"
+    ADMITTING = "admitting"
+    SHIFTING = "shifting"
+    BAKING = "baking"
+    COMMITTING = "committing"
+    REVERTING = "reverting"
+    DRAINING = "draining"
+    STOPPING = "stopping"
+    FINISHING = "finishing"
+
+
+class Outcome(StrEnum):
+    DONE = "done"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled_back"
+    ABORTED = "aborted"
+
+
+class InstanceState(StrEnum):
+    WANTED = "wanted"  # to be spawned once `spawn_at` is reached
+    HELD = "held"  # a process waits at its launch pipe; its identity is being persisted
+    STARTING = "starting"  # runs, has not been ready since it was started
+    READY = "ready"
+    UNREADY = "unready"  # was ready, misses its readiness probes
+    STOPPING = "stopping"  # the stop signal is wanted or sent
+    KILLING = "killing"  # stop_timeout is over: SIGKILL for the whole tree
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which process, beyond doubt: a pid alone is reused, wall-clock start times are moved by NTP.
+
+    `start_ticks` is field 22 of /proc/PID/stat (clock ticks since boot).
+    """
+
+    pid: int
+    start_ticks: int
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended; both None = not known (it was adopted, its parent was not us)."""
+
+    code: int | None = None
+    signal: int | None = None
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return f"killed by signal {self.signal}"
+        return "exit status unknown" if self.code is None else f"exit code {self.code}"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One process of a slot. A respawn is a new instance (new number) on the same port."""
+
+    number: int
+    index: int
+    address: str
+    state: InstanceState = InstanceState.WANTED
+    identity: Identity | None = None
+    spawn_at: float = 0.0
+    started_at: float = 0.0
+    deadline: float | None = None
+    ready_streak: int = 0
+    misses: int = 0
+    live_misses: int = 0
+    restarts: int = 0
+    backoff: float = 0.1
+    signalled: bool = False
+    adopted: bool = False
+    exit: Exit | None = None
+    detail: str = ""
+
+    @property
+    def runs(self) -> bool:
+        return self.exit is None and self.state not in (
+            InstanceState.WANTED,
+            InstanceState.EXITED,
+        )
+
+    @property
+    def was_ready(self) -> bool:
+        """Ready since it was started: it may be named by the gate."""
+        return self.state in (InstanceState.READY, InstanceState.UNREADY)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The instances of one release. `snapshot` is the id of the rollout that took its settings."""
+
+    color: Color
+    release: str
+    snapshot: int
+    policy: SlotPolicy
+    instances: tuple[Instance, ...]
+    external: bool = False
+
+    @property
+    def fit(self) -> bool:
+        """Every instance runs and was ready since it was started."""
+        return all(i.was_ready for i in self.instances)
+
+    @property
+    def dead(self) -> bool:
+        """No instance runs."""
+        return not any(i.runs for i in self.instances)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a gate config says of one slot: where its instances answer."""
+
+    color: Color
+    release: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Who gets requests. `default` None: nobody, the gate answers 503. `rollout` names the lanes."""
+
+    default: Target | None = None
+    candidate: Target | None = None
+    rollout: int | None = None
+
+    def names(self, color: Color) -> bool:
+        return any(t is not None and t.color is color for t in (self.default, self.candidate))
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    generation: int
+    routing: Routing
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What the gate serves, as far as it can be known.
+
+    `suspects`: every reload whose end is unknown, until a newer generation is verified.
+    """
+
+    verified: Loaded = Loaded(0, Routing())
+    in_flight: Loaded | None = None
+    suspects: tuple[Loaded, ...] = ()
+    deadline: float | None = None
+    retry_at: float = 0.0
+    failures: int = 0
+    trouble: str = ""
+
+    @property
+    def possible(self) -> tuple[Loaded, ...]:
+        """Every config that a request may meet now."""
+        flying = () if self.in_flight is None else (self.in_flight,)
+        return (self.verified, *self.suspects, *flying)
+
+
+class HookState(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    name: str
+    state: HookState
+    attempt: int
+    deadline: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """When a phase began (CLOCK_BOOTTIME seconds)."""
+
+    phase: Phase
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Requests that a slot answered since the rollout began; `errors` reached a user."""
+
+    total: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One numbered, durable job, with its own copy of its policy."""
+
+    id: int
+    kind: Kind
+    phase: Phase
+    since: float
+    began: float
+    policy: Policy
+    actor: str = ""
+    from_: str = ""
+    to: str = ""
+    old: Color | None = None  # live when the rollout began
+    candidate: Color | None = None
+    leaving: Color | None = None  # which slot draining and stopping work on
+    force: bool = False
+    reason: str = ""
+    outcome: Outcome | None = None  # decided when it turns, told when it ends
+    prepared: bool | None = None
+    addresses: tuple[str, ...] = ()  # leased for the candidate
+    smoke: bool | None = None
+    detail: str = ""  # why prepare or smoke failed
+    step: int = -1  # index into policy.steps
+    share: int = 0  # lanes that the gate was seen to obey
+    wanted_share: int = 0
+    step_since: float | None = None  # the share of this step was seen obeyed
+    step_base: int = 0  # requests on both slots when the step began
+    drain_since: float | None = None  # the leaving slot was no longer exposed
+    moved: bool = False  # traffic may have reached the candidate as a candidate
+    committed: bool = False  # the gate's default is where this rollout wanted it
+    turning: Outcome | None = None  # a person or the guard asked to go back
+    paused: bool = False
+    promoted: bool = False
+    full: bool = False
+    unproven: bool = False
+    waiting: str = ""
+    left: int | None = None  # connections and old gate workers still to go, last count
+    not_named_since: int = 0  # first verified generation that no longer names the leaving slot
+    drained: bool = False
+    cut: int = 0
+    drain_seconds: float = 0.0
+    reloads: int = 0
+    hooks: tuple[Hook, ...] = ()
+    blue: Counts = Counts()
+    green: Counts = Counts()
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Good:
+    """A release that was committed. `sealed`: a contract migration made it no way back."""
+
+    release: str
+    snapshot: int
+    sealed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A port that a gate config named until lately: not handed out before `until`."""
+
+    address: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """The lanes of a rollout that is over, kept until no worker that reads them lives."""
+
+    rollout: int
+    before: int  # workers of generations below this one may still read them
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    app: str
+    boot: str
+    blue: Slot | None = None
+    green: Slot | None = None
+    gate: Gate = Gate()
+    rollout: Rollout | None = None
+    last: Rollout | None = None  # the last one that ended
+    good: tuple[Good, ...] = ()  # newest last
+    resting: tuple[Rest, ...] = ()
+    old_lanes: tuple[Lanes, ...] = ()
+    next_rollout: int = 1
+    next_instance: int = 1
+    next_generation: int = 1
+    store_trouble: str = ""
+    lanes_trouble: str = ""
+
+    def slot(self, color: Color | None) -> Slot | None:
+        if color is None:
+            return None
+        return self.blue if color is Color.BLUE else self.green
+
+    @property
+    def live(self) -> Color | None:
+        """The slot that the last verified gate config serves by default."""
+        target = self.gate.verified.routing.default
+        return None if target is None else target.color
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        return tuple(s for s in (self.blue, self.green) if s is not None)

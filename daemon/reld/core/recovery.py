@@ -1,0 +1,163 @@
+"""After any start of reld: correct the facts, choose no phase, then go on by the same rules.
+
+Recovery is the only start: a first start, a restart, an upgrade, a crash and a reboot all come through
+here, so the way that is needed at 2 a.m. is the one that runs every day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from reld.core.instances import KILL_TIME
+from reld.core.machine import settle
+from reld.core.model import (
+    Exit,
+    Gate,
+    HookState,
+    Instance,
+    InstanceState,
+    Loaded,
+    Outcome,
+    Phase,
+    Rollout,
+    Slot,
+    State,
+)
+
+_UNCOMMITTED = (Phase.ADMITTING, Phase.SHIFTING, Phase.BAKING, Phase.COMMITTING)
+_UNSEEN = (Phase.PREPARING, Phase.STARTING, Phase.PROVING)
+_HAD_PROCESS = (
+    InstanceState.HELD,
+    InstanceState.STARTING,
+    InstanceState.READY,
+    InstanceState.UNREADY,
+    InstanceState.STOPPING,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is really there.
+
+    `alive`: numbers of the instances whose process was adopted. `serving`: the generation that the
+    gate answers for this app; None = no answer. `share`: the lanes of the running rollout; None =
+    no lanes directory.
+    """
+
+    boot: str
+    alive: frozenset[int] = frozenset()
+    serving: int | None = None
+    share: int | None = None
+
+
+def recover(state: State, observed: Observed, at: float) -> State:
+    """The state that fits what was found."""
+    rebooted = observed.boot != state.boot
+    if rebooted:
+        state = _rebooted(state, observed, at)
+    for slot in state.slots:
+        corrected = _instances_found(slot, observed, at, rebooted=rebooted)
+        if corrected != slot:
+            state = replace(state, **{slot.color.value: corrected})
+    state = replace(state, gate=_gate_found(state.gate, observed))
+    if state.rollout is not None:
+        state = replace(state, rollout=_rollout_found(state.rollout, observed, at))
+    return settle(state, at)
+
+
+def _instances_found(slot: Slot, observed: Observed, at: float, *, rebooted: bool) -> Slot:
+    if slot.external:
+        return slot
+    found = []
+    for instance in slot.instances:
+        if rebooted and instance.state is InstanceState.WANTED:
+            found.append(replace(instance, spawn_at=0.0))
+        elif rebooted:
+            found.append(replace(instance, state=InstanceState.EXITED, deadline=None, spawn_at=0.0))
+        elif instance.state in _HAD_PROCESS:
+            found.append(_process_found(slot, instance, observed, at))
+        else:
+            found.append(instance)
+    return replace(slot, instances=tuple(found))
+
+
+def _process_found(slot: Slot, instance: Instance, observed: Observed, at: float) -> Instance:
+    if instance.number in observed.alive and instance.state is not InstanceState.HELD:
+        found = replace(instance, adopted=True)
+        if found.state is InstanceState.STARTING:  # nobody asked it while reld was away
+            found = replace(found, deadline=at + slot.policy.ready_deadline)
+        return found
+    return replace(  # a held child dies with the reld that held it
+        instance, state=InstanceState.KILLING, exit=Exit(), deadline=at + KILL_TIME
+    )
+
+
+def _gate_found(gate: Gate, observed: Observed) -> Gate:
+    flying = gate.in_flight
+    if flying is not None and observed.serving == flying.generation:
+        return Gate(verified=flying)
+    suspects = gate.suspects if flying is None else (*gate.suspects, flying)
+    known = {gate.verified.generation, *(s.generation for s in suspects)}
+    if observed.serving is not None and observed.serving not in known:
+        # Somebody else's doing: only a newer generation of ours makes it certain again.
+        suspects = (*suspects, Loaded(observed.serving, gate.verified.routing))
+    return replace(gate, in_flight=None, deadline=None, suspects=suspects, retry_at=0.0)
+
+
+def _rollout_found(rollout: Rollout, observed: Observed, at: float) -> Rollout:
+    if rollout.phase is Phase.PREPARING and rollout.turning is None:
+        rollout = replace(rollout, prepared=False, detail="reld was restarted during the checks")
+    rollout = replace(
+        rollout,
+        hooks=tuple(
+            replace(h, attempt=h.attempt + 1, deadline=at + rollout.policy.hook_timeout)
+            if h.state is HookState.RUNNING
+            else h
+            for h in rollout.hooks
+        ),
+    )
+    if observed.share is None or observed.share == rollout.share:
+        return rollout
+    below = observed.share < min(rollout.share, rollout.wanted_share)
+    rollout = replace(rollout, share=observed.share)
+    if below and rollout.phase in (Phase.SHIFTING, Phase.BAKING) and rollout.turning is None:
+        return replace(
+            rollout, turning=Outcome.ROLLED_BACK, reason="the lanes were moved back"
+        )
+    return rollout
+
+
+def _rebooted(state: State, observed: Observed, at: float) -> State:
+    """CLOCK_BOOTTIME began anew: every deadline of the other boot is given again in full."""
+    rollout = state.rollout
+    if rollout is not None:
+        rollout = _rollout_rebooted(state, rollout, at)
+    return replace(
+        state,
+        boot=observed.boot,
+        rollout=rollout,
+        resting=(),
+        old_lanes=(),
+        gate=replace(state.gate, retry_at=0.0, deadline=None),
+    )
+
+
+def _rollout_rebooted(state: State, rollout: Rollout, at: float) -> Rollout:
+    committed = state.live is not None and state.live is rollout.candidate
+    rollout = replace(
+        rollout,
+        since=at,
+        began=at,
+        step_since=None if rollout.step_since is None else at,
+        drain_since=None if rollout.drain_since is None else at,
+        share=0,
+        marks=(),
+        hooks=tuple(
+            replace(h, deadline=at + rollout.policy.hook_timeout) for h in rollout.hooks
+        ),
+    )
+    uncommitted = rollout.phase in _UNCOMMITTED and not committed
+    if rollout.candidate is not None and (uncommitted or rollout.phase in _UNSEEN):
+        outcome = Outcome.ROLLED_BACK if rollout.moved else Outcome.FAILED
+        return replace(rollout, turning=outcome, reason="the machine was rebooted")
+    return rollout

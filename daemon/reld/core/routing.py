@@ -1,0 +1,177 @@
+"""Who should get requests, who may get some now, and when the gate has to be reloaded for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum, auto
+
+from reld.core.events import End, ReloadEnded
+from reld.core.model import (
+    Color,
+    Gate,
+    Instance,
+    InstanceState,
+    Loaded,
+    Phase,
+    Rollout,
+    Routing,
+    Slot,
+    State,
+    Target,
+)
+
+RETRY_FIRST = 0.5
+RETRY_MOST = 30.0
+RELOAD_MOST = 60.0
+"""Seconds after which a reload that never reported its end counts as unknown."""
+
+_BOTH_NAMED = (Phase.ADMITTING, Phase.SHIFTING, Phase.BAKING)
+
+
+class Role(Enum):
+    LIVE = auto()  # nursed
+    CANDIDATE = auto()  # watched: an exit is the guard's business
+    LEAVING = auto()  # left alone until it is stopped
+
+
+def role(state: State, color: Color) -> Role:
+    rollout = state.rollout
+    if rollout is None:
+        return Role.LIVE if state.live is color else Role.LEAVING
+    if color is rollout.leaving:
+        return Role.LEAVING
+    if color is rollout.candidate and rollout.leaving is None:
+        return Role.CANDIDATE
+    return Role.LIVE
+
+
+def exposed(state: State, color: Color) -> bool:
+    """A new request could reach the slot: by the verified config or any that may be in force.
+
+    Being named is enough: at share 0 a candidate is still the live slot's backup.
+    """
+    return any(loaded.routing.names(color) for loaded in state.gate.possible)
+
+
+def named(state: State, address: str) -> bool:
+    """Some config that may be in force names this instance."""
+    return any(
+        target is not None and address in target.addresses
+        for loaded in state.gate.possible
+        for target in (loaded.routing.default, loaded.routing.candidate)
+    )
+
+
+def sick(slot: Slot, instance: Instance) -> bool:
+    return instance.live_misses >= slot.policy.live_failures
+
+
+def target_of(state: State, slot: Slot) -> Target | None:
+    """The slot's healthy instances; if none is, those that are named already; never an empty one."""
+    healthy = tuple(
+        i.address
+        for i in slot.instances
+        if i.state is InstanceState.READY and not sick(slot, i)
+    )
+    if healthy:
+        return Target(slot.color, slot.release, healthy)
+    ours = {i.address for i in slot.instances}
+    for target in (state.gate.verified.routing.default, state.gate.verified.routing.candidate):
+        if target is not None and target.color is slot.color and ours >= set(target.addresses):
+            return target
+    known = tuple(i.address for i in slot.instances if i.was_ready)
+    return Target(slot.color, slot.release, known) if known else None
+
+
+def wanted(state: State) -> Routing:
+    """The routing that this state asks for."""
+    rollout = state.rollout
+    if rollout is None:
+        return Routing(default=_default(state, _resident(state)))
+    if rollout.phase in _BOTH_NAMED:
+        candidate = state.slot(rollout.candidate)
+        assert candidate is not None  # noqa: S101  starting made it, only stopping takes it away
+        everyone = tuple(i.address for i in candidate.instances)
+        return Routing(
+            default=_default(state, rollout.old),
+            candidate=Target(candidate.color, candidate.release, everyone),
+            rollout=rollout.id,
+        )
+    return Routing(default=_default(state, serving_after(rollout)))
+
+
+def serving_after(rollout: Rollout) -> Color | None:
+    """Which slot has the traffic in a phase that names only one."""
+    if rollout.committed or rollout.phase is Phase.COMMITTING:
+        return rollout.candidate  # None when the job is to stop
+    return rollout.old
+
+
+def settled(state: State) -> bool:
+    """The gate serves what is wanted, and nothing else may be in force."""
+    gate = state.gate
+    return (
+        gate.in_flight is None and not gate.suspects and gate.verified.routing == wanted(state)
+    )
+
+
+def see_to_gate(state: State, at: float) -> State:
+    """Begin a reload where one is needed and none is in flight."""
+    gate = state.gate
+    if gate.in_flight is not None and gate.deadline is not None and at >= gate.deadline:
+        gave_up = ReloadEnded(gate.in_flight.generation, End.UNKNOWN, "the reload never ended")
+        state = reload_ended(state, gave_up, at)
+        gate = state.gate
+    if gate.in_flight is not None or settled(state) or at < gate.retry_at:
+        return state
+    loaded = Loaded(state.next_generation, wanted(state))
+    rollout = state.rollout
+    if rollout is not None:
+        rollout = replace(rollout, reloads=rollout.reloads + 1)
+    return replace(
+        state,
+        gate=replace(gate, in_flight=loaded, deadline=at + RELOAD_MOST),
+        next_generation=state.next_generation + 1,
+        rollout=rollout,
+    )
+
+
+def reload_ended(state: State, event: ReloadEnded, at: float) -> State:
+    gate = state.gate
+    if gate.in_flight is None or gate.in_flight.generation != event.generation:
+        return state
+    if event.end is End.VERIFIED:
+        return replace(state, gate=Gate(verified=gate.in_flight))
+    delay = min(RETRY_FIRST * 2.0 ** min(gate.failures, 10), RETRY_MOST)
+    suspects = gate.suspects
+    if event.end is End.UNKNOWN:
+        suspects = (*suspects, gate.in_flight)
+    return replace(
+        state,
+        gate=replace(
+            gate,
+            in_flight=None,
+            deadline=None,
+            suspects=suspects,
+            retry_at=at + delay,
+            failures=gate.failures + 1,
+            trouble=event.detail or f"the gate {event.end} a reload",
+        ),
+    )
+
+
+def fresh_start(gate: Gate) -> Gate:
+    """A new phase wants something of the gate: old failures neither delay nor condemn it."""
+    return replace(gate, retry_at=0.0, failures=0)
+
+
+def _resident(state: State) -> Color | None:
+    """Steady: the live slot, or the external one that waits to become it."""
+    if state.live is not None:
+        return state.live
+    return next((s.color for s in state.slots if s.external), None)
+
+
+def _default(state: State, color: Color | None) -> Target | None:
+    slot = state.slot(color)
+    return None if slot is None else target_of(state, slot)

@@ -1,0 +1,133 @@
+"""Random stories: releases, rollbacks, kills, reboots and bad luck, then calm; told from one seed."""
+
+from __future__ import annotations
+
+import random
+
+from reld.core import commands as c
+from reld.core.model import Kind, Outcome, State
+from reld.core.policy import Policy, SlotPolicy
+from tests.sim.world import Faults, World
+
+FAST = Policy(
+    slot=SlotPolicy(instances=2, ready_deadline=20.0, stop_timeout=5.0),
+    steps=(5, 50, 100),
+    step_time=3.0,
+    step_requests=10,
+    step_max=30.0,
+    bake=5.0,
+    drain=2.0,
+    drain_max=20.0,
+    hook_timeout=30.0,
+    hooks=("before_start", "after_switch", "after_retire", "on_rollback", "contract"),
+)
+QUIET_TIME = 1800.0
+"""Virtual seconds after which calm must have led to rest."""
+QUIET_AT_LEAST = 6
+
+
+def faults_of(r: random.Random) -> Faults:
+    """Half of the stories have a healthy machine: then only people and kills disturb."""
+    if r.random() < 0.5:
+        return Faults(stale_results=0.3)
+    return Faults(
+        reload_refused=r.choice((0.0, 0.1, 0.4)),
+        reload_unknown=r.choice((0.0, 0.1, 0.4)),
+        unknown_takes_effect=r.random(),
+        spawn_fails=r.choice((0.0, 0.05)),
+        never_ready=r.choice((0.0, 0.1)),
+        smoke_fails=r.choice((0.0, 0.2)),
+        hook_fails=r.choice((0.0, 0.2)),
+        stubborn=r.choice((0.0, 0.3)),
+        lanes_stuck=r.choice((0.0, 0.3)),
+        prepare_fails=r.choice((0.0, 0.1)),
+        stale_results=0.5,
+    )
+
+
+def random_command(r: random.Random, state: State) -> c.Command:
+    """What a person might type now, sensible or not."""
+    rollout = state.rollout
+    number = rollout.id if rollout is not None else 1
+    slot = SlotPolicy(
+        instances=r.choice((1, 2, 3)), ready_deadline=20.0, stop_timeout=5.0
+    )
+    from dataclasses import replace
+
+    policy = replace(
+        FAST,
+        slot=slot,
+        steps=r.choice(((5, 50, 100), (100,), (10, 100))),
+        bake=r.choice((0.0, 5.0)),
+        on_unproven=r.choice(("promote", "hold", "rollback")),
+        step_requests=r.choice((0, 10, 100_000)),
+        hooks=r.choice(((), FAST.hooks)),
+    )
+    release = r.choice(("v1", "v2", "v3", "v4", None))
+    begins = [
+        c.Begin(kind, release, policy, "test", force=r.random() < 0.3)
+        for kind in Kind
+        if not (kind is Kind.SWITCH and release is None)
+    ]
+    steers: list[c.Command] = [
+        c.Pause(number),
+        c.Resume(number),
+        c.Promote(number),
+        c.Promote(number, full=True),
+        c.Abort(number, "by hand"),
+        c.Abort(number, "rollback", Outcome.ROLLED_BACK),
+    ]
+    if rollout is not None and r.random() < 0.8:
+        return r.choice(steers)
+    weighted = [b for b in begins if b.kind is Kind.SWITCH] * 4 + begins
+    return r.choice(weighted or begins)
+
+
+def tell(seed: int) -> World:
+    """One story; raises Violation where the design is broken."""
+    r = random.Random(seed)
+    external = "127.0.0.1:8000" if r.random() < 0.2 else None
+    world = World(seed, faults_of(r), external)
+    world.run(r.uniform(0.0, 5.0))
+    for _ in range(r.randrange(4, 30)):
+        act(world, r)
+        world.run(r.choice((0.0, 0.01, 0.1, 0.5, 2.0, 5.0, 15.0)) * r.random())
+    world.calm()
+    for turn in range(int(QUIET_TIME / 10)):
+        world.run(10.0)
+        rollout = world.state.rollout
+        if rollout is None and turn > QUIET_AT_LEAST and world.quiet:
+            break
+        if rollout is not None and rollout.waiting and turn % 5 == 4:
+            world.command(c.Resume(rollout.id))  # a wait for a person: the person comes
+            world.command(c.Promote(rollout.id))
+    world.check_tidy()
+    return world
+
+
+def act(world: World, r: random.Random) -> None:
+    """One thing that a person or bad luck does."""
+    dice = r.random()
+    alive = [p for p in world.processes.values() if p.alive and not p.held]
+    if dice < 0.45:
+        command = random_command(r, world.state)
+        if not (isinstance(command, c.Begin) and c.already(world.state, command)):
+            world.command(command)
+    elif dice < 0.6 and alive:
+        world.die(r.choice(alive))
+    elif dice < 0.68 and alive:
+        r.choice(alive).sick = True
+    elif dice < 0.74 and alive:
+        r.choice(alive).sick = False
+    elif dice < 0.88:
+        world.kill_reld()
+        world.run(r.uniform(0.0, 3.0))
+        world.start_reld()
+    elif dice < 0.92:
+        world.reboot()
+        world.run(r.uniform(0.0, 1.0))
+        world.start_reld()
+    elif dice < 0.96:
+        world.frozen_disk = not world.frozen_disk
+        if not world.frozen_disk:
+            world.persist()
