@@ -49,9 +49,7 @@ def random_command(r: random.Random, state: State) -> c.Command:
     """What a person might type now, sensible or not."""
     rollout = state.rollout
     number = rollout.id if rollout is not None else 1
-    slot = SlotPolicy(
-        instances=r.choice((1, 2, 3)), ready_deadline=20.0, stop_timeout=5.0
-    )
+    slot = SlotPolicy(instances=r.choice((1, 2, 3)), ready_deadline=20.0, stop_timeout=5.0)
     from dataclasses import replace
 
     policy = replace(

@@ -12,7 +12,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from reld.core import effects as fx, events as ev
+from reld.core import effects as fx
+from reld.core import events as ev
 from reld.core.commands import Command, refuse
 from reld.core.effects import Effect, moves_lanes_back, todo
 from reld.core.machine import alarm, first_state, step
@@ -192,9 +193,7 @@ class World:
             return ""
         return refusal.message
 
-    def finish(
-        self, effect: Effect, delay: float, act: Callable[[], ev.Event | None]
-    ) -> None:
+    def finish(self, effect: Effect, delay: float, act: Callable[[], ev.Event | None]) -> None:
         """After `delay`, unless it was cancelled by then: do it and report."""
         token = self.running[effect]
 
@@ -227,7 +226,7 @@ class World:
 
     # effects
 
-    def begin(self, effect: Effect) -> None:  # noqa: C901, PLR0912
+    def begin(self, effect: Effect) -> None:
         r = self.random
         match effect:
             case fx.Prepare(rollout=number):
@@ -290,9 +289,7 @@ class World:
         instance = self.instance(number)
         if instance is None or self.chance(self.faults.spawn_fails):
             return ev.SpawnFailed(number, "command not found")
-        if any(
-            p.alive and p.number == number for p in self.processes.values()
-        ):
+        if any(p.alive and p.number == number for p in self.processes.values()):
             raise Violation(f"instance {number} was spawned twice")
         slot = self._slot_of(number)
         nursed = slot is not None and role(self.state, slot.color) is Role.LIVE
@@ -464,9 +461,7 @@ class World:
             return
         slot = self._slot_of(process.number)
         if slot is not None and role(self.state, slot.color) is Role.LIVE:
-            others = [
-                i for i in slot.instances if i.number != process.number and not i.was_ready
-            ]
+            others = [i for i in slot.instances if i.number != process.number and not i.was_ready]
             instance = self.instance(process.number)
             assert instance is not None
             after_exit = instance.exit is not None
@@ -631,4 +626,4 @@ class World:
 
 
 PHASES = tuple(Phase)
-__all__ = ["Color", "Faults", "InstanceState", "PHASES", "Violation", "World"]
+__all__ = ["PHASES", "Color", "Faults", "InstanceState", "Violation", "World"]

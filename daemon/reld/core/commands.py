@@ -130,7 +130,7 @@ def already(state: State, begin: Begin) -> str:
             if begin.release == live.release:
                 return f"{live.release} is already live"
             if begin.release is None and _went_back_by_itself(state.last):
-                assert state.last is not None  # noqa: S101
+                assert state.last is not None
                 return (
                     f"rollout {state.last.id} ({state.last.to}) already ended "
                     f"{state.last.outcome}: {live.release} is live"
@@ -192,7 +192,9 @@ def _refuse_begin(state: State, begin: Begin) -> Refusal | None:
     if begin.kind is Kind.ROLLBACK and not begin.force:
         sealed = next((g for g in state.good if g.release == release and g.sealed), None)
         if sealed is not None:
-            message = f"{what}: a contract migration has run since, it may not fit the data any more"
+            message = (
+                f"{what}: a contract migration has run since, it may not fit the data any more"
+            )
             return Refusal(Why.OPERATOR, message, "relctl rollback --force, if you know it does")
     return _refuse_slot(state, what)
 

@@ -46,7 +46,7 @@ _SERVING = (InstanceState.READY, InstanceState.UNREADY)
 
 
 def put_slot(state: State, slot: Slot) -> State:
-    return replace(state, **{slot.color.value: slot})
+    return state.with_slot(slot.color, slot)
 
 
 def change(slot: Slot, number: int, how: Callable[[Instance], Instance]) -> Slot:
@@ -63,7 +63,7 @@ def happened(state: State, event: InstanceEvent, at: float) -> State:
     return state
 
 
-def _noted(slot: Slot, instance: Instance, event: InstanceEvent, at: float) -> Instance:  # noqa: PLR0911
+def _noted(slot: Slot, instance: Instance, event: InstanceEvent, at: float) -> Instance:
     match event:
         case Spawned(identity=identity) if instance.state is InstanceState.WANTED:
             return replace(instance, state=InstanceState.HELD, identity=identity)
@@ -81,9 +81,7 @@ def _noted(slot: Slot, instance: Instance, event: InstanceEvent, at: float) -> I
         case TreeEmpty() if instance.state is InstanceState.KILLING:
             return replace(instance, state=InstanceState.EXITED, deadline=None)
         case Signalled() if instance.state is InstanceState.STOPPING:
-            return replace(
-                instance, signalled=True, deadline=at + slot.policy.stop_timeout
-            )
+            return replace(instance, signalled=True, deadline=at + slot.policy.stop_timeout)
         case ReadinessProbed(passed=True):
             return _passed(slot, instance)
         case ReadinessProbed(passed=False, detail=detail):

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reld.core import commands, instances, rollout as life, routing
+from reld.core import commands, instances, routing
+from reld.core import rollout as life
 from reld.core.commands import Begin, Command
 from reld.core.events import (
     DrainCounted,
@@ -88,7 +89,7 @@ def _rested(state: State, at: float) -> State:
     return state if resting == state.resting else replace(state, resting=resting)
 
 
-def _noted(state: State, event: Event | Command, at: float) -> State:  # noqa: C901, PLR0911, PLR0912
+def _noted(state: State, event: Event | Command, at: float) -> State:
     match event:
         case Tick():
             return state
@@ -138,7 +139,7 @@ _RolloutEvent = (
 )
 
 
-def _of_rollout(state: State, rollout: Rollout, event: _RolloutEvent) -> State:  # noqa: PLR0911
+def _of_rollout(state: State, rollout: Rollout, event: _RolloutEvent) -> State:
     match event:
         case Prepared(addresses=addresses):
             if rollout.phase is not Phase.PREPARING or rollout.prepared is not None:
@@ -164,9 +165,7 @@ def _of_rollout(state: State, rollout: Rollout, event: _RolloutEvent) -> State: 
             if rollout.phase is not Phase.DRAINING or since != rollout.not_named_since:
                 return state
             left = connections + workers
-            return replace(
-                state, rollout=replace(rollout, left=connections, drained=left == 0)
-            )
+            return replace(state, rollout=replace(rollout, left=connections, drained=left == 0))
         case RequestsCounted(blue=blue, green=green):
             return replace(state, rollout=replace(rollout, blue=blue, green=green))
 
@@ -177,8 +176,7 @@ def _hook_ended(rollout: Rollout, event: HookEnded) -> Rollout:
         rollout,
         hooks=tuple(
             replace(h, state=ended, detail=event.detail)
-            if (h.name, h.attempt) == (event.name, event.attempt)
-            and h.state is HookState.RUNNING
+            if (h.name, h.attempt) == (event.name, event.attempt) and h.state is HookState.RUNNING
             else h
             for h in rollout.hooks
         ),

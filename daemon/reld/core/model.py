@@ -6,7 +6,7 @@ Every value is frozen; `machine.step` makes the next state from the last. Times 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from reld.core.policy import Policy, SlotPolicy
@@ -320,6 +320,11 @@ class State:
         if color is None:
             return None
         return self.blue if color is Color.BLUE else self.green
+
+    def with_slot(self, color: Color, slot: Slot | None) -> State:
+        if color is Color.BLUE:
+            return replace(self, blue=slot)
+        return replace(self, green=slot)
 
     @property
     def live(self) -> Color | None:

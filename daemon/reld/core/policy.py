@@ -15,6 +15,7 @@ class SlotPolicy:
     ready_misses: int = 3
     live_failures: int = 3
     stop_timeout: float = 30.0
+    stop_signal: str = "SIGTERM"
 
 
 @dataclass(frozen=True, slots=True)

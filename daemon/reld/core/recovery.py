@@ -58,7 +58,7 @@ def recover(state: State, observed: Observed, at: float) -> State:
     for slot in state.slots:
         corrected = _instances_found(slot, observed, at, rebooted=rebooted)
         if corrected != slot:
-            state = replace(state, **{slot.color.value: corrected})
+            state = state.with_slot(slot.color, corrected)
     state = replace(state, gate=_gate_found(state.gate, observed))
     if state.rollout is not None:
         state = replace(state, rollout=_rollout_found(state.rollout, observed, at))
@@ -121,9 +121,7 @@ def _rollout_found(rollout: Rollout, observed: Observed, at: float) -> Rollout:
     below = observed.share < min(rollout.share, rollout.wanted_share)
     rollout = replace(rollout, share=observed.share)
     if below and rollout.phase in (Phase.SHIFTING, Phase.BAKING) and rollout.turning is None:
-        return replace(
-            rollout, turning=Outcome.ROLLED_BACK, reason="the lanes were moved back"
-        )
+        return replace(rollout, turning=Outcome.ROLLED_BACK, reason="the lanes were moved back")
     return rollout
 
 
@@ -152,9 +150,7 @@ def _rollout_rebooted(state: State, rollout: Rollout, at: float) -> Rollout:
         drain_since=None if rollout.drain_since is None else at,
         share=0,
         marks=(),
-        hooks=tuple(
-            replace(h, deadline=at + rollout.policy.hook_timeout) for h in rollout.hooks
-        ),
+        hooks=tuple(replace(h, deadline=at + rollout.policy.hook_timeout) for h in rollout.hooks),
     )
     uncommitted = rollout.phase in _UNCOMMITTED and not committed
     if rollout.candidate is not None and (uncommitted or rollout.phase in _UNSEEN):

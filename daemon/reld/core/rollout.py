@@ -13,7 +13,6 @@ from dataclasses import replace
 from reld.core.guard import cornered, guard
 from reld.core.instances import KILL_TIME, empty, kill_all, put_slot, stop_all
 from reld.core.model import (
-    Color,
     Good,
     Hook,
     HookState,
@@ -231,9 +230,7 @@ def draining(state: State, rollout: Rollout, at: float) -> State:
     drained_for = at - rollout.drain_since
     gone = leaving.dead and not leaving.external
     patient = drained_for < rollout.policy.drain_max and not rollout.promoted
-    if not gone and (
-        drained_for < rollout.policy.drain or (patient and not rollout.drained)
-    ):
+    if not gone and (drained_for < rollout.policy.drain or (patient and not rollout.drained)):
         return state
     cut = 0 if rollout.drained or gone else (rollout.left or 0)
     ended = replace(rollout, cut=cut, drain_seconds=drained_for)
@@ -306,7 +303,9 @@ def _guarded(state: State, rollout: Rollout, at: float) -> State | None:
     if not why:
         return None
     if cornered(state):
-        return _wait(state, rollout, f"{why}, but {rollout.from_} is not fit: going back when it is")
+        return _wait(
+            state, rollout, f"{why}, but {rollout.from_} is not fit: going back when it is"
+        )
     return _turn_back(state, rollout, Outcome.ROLLED_BACK, why, at)
 
 
@@ -321,7 +320,7 @@ def _held(state: State, rollout: Rollout) -> str:
 
 def _step_to(state: State, step: int, at: float) -> State:
     rollout = state.rollout
-    assert rollout is not None  # noqa: S101
+    assert rollout is not None
     share = rollout.policy.steps[step]
     marks = (*rollout.marks, Mark(rollout.phase, rollout.since)) if step else rollout.marks
     moved = replace(
@@ -412,7 +411,7 @@ def _enter(state: State, rollout: Rollout, phase: Phase, at: float) -> State:
 
 def _new_slot(state: State, rollout: Rollout) -> State:
     """The candidate's slot, on the ports that were leased: nothing runs yet."""
-    assert rollout.candidate is not None  # noqa: S101
+    assert rollout.candidate is not None
     first = state.next_instance
     slot = Slot(
         color=rollout.candidate,
@@ -431,7 +430,7 @@ def _slot_removed(state: State, slot: Slot, rollout: Rollout, at: float) -> Stat
     until = at + rollout.policy.drain_max
     resting = tuple(Rest(i.address, until) for i in slot.instances if not slot.external)
     state = replace(state, resting=(*state.resting, *resting))
-    return replace(state, **{slot.color.value: None})
+    return state.with_slot(slot.color, None)
 
 
 def locked_away(state: State, at: float) -> State:
@@ -443,7 +442,7 @@ def locked_away(state: State, at: float) -> State:
             continue
         if empty(slot):
             resting = tuple(Rest(i.address, at + 300.0) for i in slot.instances)
-            state = replace(state, **{slot.color.value: None}, resting=state.resting + resting)
+            state = replace(state.with_slot(slot.color, None), resting=state.resting + resting)
         else:
             state = put_slot(state, kill_all(slot, at))
     return state
@@ -451,7 +450,7 @@ def locked_away(state: State, at: float) -> State:
 
 def _candidate(state: State, rollout: Rollout) -> Slot:
     slot = state.slot(rollout.candidate)
-    assert slot is not None  # noqa: S101  preparing made it, only stopping takes it away
+    assert slot is not None
     return slot
 
 
@@ -532,5 +531,3 @@ def _good_after(good: tuple[Good, ...], rollout: Rollout) -> tuple[Good, ...]:
         case _:
             kept = tuple(g for g in good if g.release != rollout.to)
             return (*kept, entry)[-20:]
-
-

@@ -69,9 +69,7 @@ def sick(slot: Slot, instance: Instance) -> bool:
 def target_of(state: State, slot: Slot) -> Target | None:
     """The slot's healthy instances; if none is, those that are named already; never an empty one."""
     healthy = tuple(
-        i.address
-        for i in slot.instances
-        if i.state is InstanceState.READY and not sick(slot, i)
+        i.address for i in slot.instances if i.state is InstanceState.READY and not sick(slot, i)
     )
     if healthy:
         return Target(slot.color, slot.release, healthy)
@@ -90,7 +88,7 @@ def wanted(state: State) -> Routing:
         return Routing(default=_default(state, _resident(state)))
     if rollout.phase in _BOTH_NAMED:
         candidate = state.slot(rollout.candidate)
-        assert candidate is not None  # noqa: S101  starting made it, only stopping takes it away
+        assert candidate is not None
         everyone = tuple(i.address for i in candidate.instances)
         return Routing(
             default=_default(state, rollout.old),
@@ -110,9 +108,7 @@ def serving_after(rollout: Rollout) -> Color | None:
 def settled(state: State) -> bool:
     """The gate serves what is wanted, and nothing else may be in force."""
     gate = state.gate
-    return (
-        gate.in_flight is None and not gate.suspects and gate.verified.routing == wanted(state)
-    )
+    return gate.in_flight is None and not gate.suspects and gate.verified.routing == wanted(state)
 
 
 def see_to_gate(state: State, at: float) -> State:

@@ -1,0 +1,95 @@
+"""What people type, checked before anything is sent: release names, durations, steps."""
+
+from __future__ import annotations
+
+import math
+
+from relctl.errors import UsageError
+
+NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+NAME_LENGTH = 64
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def release_name(name: str) -> str:
+    """The name itself.
+
+    Raises:
+        UsageError: it could not be a release's, with the reason.
+    """
+    why = _bad_name(name)
+    if why:
+        raise UsageError(f"cannot use {name!r} as a release name: {why}", "relctl releases")
+    return name
+
+
+def _bad_name(name: str) -> str | None:
+    if not name:
+        return "it is empty"
+    strange = [character for character in name if character not in NAME_CHARACTERS]
+    if strange:
+        return f"{strange[0]!r} is none of letters, digits, dot, underscore and dash"
+    if len(name) > NAME_LENGTH:
+        return f"it has {len(name)} characters, at most {NAME_LENGTH} are possible"
+    if name.startswith("-"):
+        return "it begins with a dash, like an option"
+    if name in (".", ".."):
+        return "it is a directory's own name"
+    return None
+
+
+def seconds(text: str) -> float:
+    """Seconds of `30s`, `5m`, `1h30m`, `200ms`; a bare number is seconds.
+
+    Raises:
+        UsageError: it is no duration.
+    """
+    total, rest = 0.0, text.strip().lower()
+    if not rest:
+        raise _no_duration(text)
+    while rest:
+        digits = _leading(rest, "0123456789.")
+        unit = _leading(rest[len(digits) :], "abcdefghijklmnopqrstuvwxyz")
+        bare = rest == digits == text.strip()
+        if not bare and unit not in UNITS:
+            raise _no_duration(text)
+        try:
+            total += float(digits) * (1.0 if bare else UNITS[unit])
+        except ValueError:
+            raise _no_duration(text) from None
+        rest = rest[len(digits) + len(unit) :]
+    return total
+
+
+def lock_seconds(text: str) -> float:
+    """The same for `--wait-lock`; nothing at all means: for as long as it takes."""
+    return seconds(text) if text else math.inf
+
+
+def steps(text: str) -> list[int]:
+    """Shares in percent of `5,25,100`.
+
+    Raises:
+        UsageError: no whole numbers from 1 to 100 that rise and end with 100.
+    """
+    try:
+        shares = [int(part.strip().removesuffix("%")) for part in text.split(",")]
+    except ValueError:
+        shares = []
+    if not shares or shares != sorted(set(shares)) or shares[0] < 1 or shares[-1] != 100:
+        raise UsageError(
+            f"cannot use steps {text!r}: they are whole percents that rise and end with 100",
+            "--steps 5,25,100",
+        )
+    return shares
+
+
+def _leading(text: str, characters: str) -> str:
+    return text[: len(text) - len(text.lstrip(characters))]
+
+
+def _no_duration(text: str) -> UsageError:
+    return UsageError(
+        f"cannot read {text!r} as a duration: it is a number and one of ms, s, m, h, d",
+        "30s, 5m, 1h30m",
+    )

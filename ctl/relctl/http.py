@@ -1,0 +1,278 @@
+"""HTTP/1.1 over a Unix socket: as much of it as reld speaks, and nothing that is slow to import."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+
+from relctl.errors import (
+    BUG,
+    FAILED,
+    NOT_PERMITTED,
+    USAGE,
+    CtlError,
+    UnreachableError,
+    UsageError,
+    WaitOverError,
+)
+from relctl.find import app_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+CONNECT_TIMEOUT = 5.0
+ANSWER_TIMEOUT = 30.0
+MAX_HEAD = 64 * 1024
+LONGEST_PATH = 107  # sun_path of Linux, without its closing zero
+
+
+class Client:
+    """One reld. A connection per request: reads never wait for each other.
+
+    Args:
+        path: the control socket.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.app = app_of(path)
+        self.unit = f"reld@{self.app}"
+        self.version = ""
+
+    def get(self, target: str) -> dict[str, Any]:
+        return self._answer("GET", target, None)
+
+    def post(self, target: str, body: dict[str, Any]) -> dict[str, Any]:
+        return self._answer("POST", target, body)
+
+    def stream(
+        self, target: str, idle: float | None = None, until: float | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """The objects of an NDJSON answer, each as soon as its line is complete.
+
+        Args:
+            target: path and query.
+            idle: seconds of silence after which reld counts as gone; None waits for ever.
+            until: a time of `time.monotonic()` at which waiting ends.
+
+        Raises:
+            UnreachableError: reld cannot be reached, fell silent, or hung up inside a line.
+            WaitOverError: `until` is over.
+            CtlError: reld refused.
+        """
+        connection = self._connect()
+        with connection:
+            wire = _Wire(connection, idle, until)
+            try:
+                status, headers = self._send(wire, "GET", target, None)
+                if status >= 400:
+                    raise self._refusal(status, b"".join(_pieces(wire, headers)))
+                rest = b""
+                for piece in _pieces(wire, headers):
+                    *lines, rest = (rest + piece).split(b"\n")
+                    for line in lines:
+                        if line.strip():
+                            yield _object(line)
+                if rest.strip():
+                    yield _object(rest)
+            except (OSError, EOFError, ValueError) as error:
+                raise self._lost(error) from None
+
+    def _answer(self, method: str, target: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        connection = self._connect()
+        with connection:
+            wire = _Wire(connection, ANSWER_TIMEOUT, None)
+            try:
+                status, headers = self._send(wire, method, target, body)
+                raw = b"".join(_pieces(wire, headers))
+                if status >= 400:
+                    raise self._refusal(status, raw)
+                return _object(raw)
+            except (OSError, EOFError, ValueError) as error:
+                raise self._lost(error) from None
+
+    def _connect(self) -> socket.socket:
+        if len(os.fsencode(self.path)) > LONGEST_PATH:
+            raise UsageError(
+                f"cannot use {self.path}: a socket's path has at most {LONGEST_PATH} bytes"
+            )
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(CONNECT_TIMEOUT)
+        try:
+            connection.connect(self.path)
+        except PermissionError:
+            connection.close()
+            raise self._forbidden() from None
+        except OSError as error:
+            connection.close()
+            why = (error.strerror or str(error)).lower()
+            raise UnreachableError(
+                f"cannot reach {self.unit} at {self.path}: {why}",
+                f"systemctl status {self.unit}, then systemctl start {self.unit}",
+            ) from None
+        return connection
+
+    def _send(
+        self, wire: _Wire, method: str, target: str, body: dict[str, Any] | None
+    ) -> tuple[int, dict[str, str]]:
+        head = f"{method} {target} HTTP/1.1\r\nHost: reld\r\nConnection: close\r\n"
+        content = b""
+        if body is not None:
+            content = json.dumps(body).encode()
+            head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+        wire.send(head.encode() + b"\r\n" + content)
+        status, headers = _head(wire)
+        self.version = headers.get("x-relctl-version", "")
+        return status, headers
+
+    def _refusal(self, status: int, raw: bytes) -> CtlError:
+        try:
+            error = _object(raw)["error"]
+            return CtlError(
+                str(error["message"]),
+                int(error["exit"]),
+                str(error["code"]),
+                str(error.get("hint") or ""),
+            )
+        except (KeyError, TypeError, ValueError, EOFError):
+            # 404, 405 and the like from a reld that is older or newer than this relctl.
+            exit_code = {400: USAGE, 403: NOT_PERMITTED, 404: USAGE}.get(status, FAILED)
+            if status >= 500:
+                exit_code = BUG
+            return CtlError(
+                f"cannot do that: {self.unit} answered HTTP {status}",
+                exit_code,
+                f"http-{status}",
+                "relctl version",
+            )
+
+    def _lost(self, error: Exception) -> CtlError:
+        if isinstance(error, TimeoutError):
+            why = "it does not answer"
+        elif isinstance(error, ValueError):
+            why = f"it does not speak relctl's language ({error})"
+        else:
+            why = "it hung up in the middle of its answer"
+        return UnreachableError(
+            f"cannot talk to {self.unit} at {self.path}: {why}",
+            f"systemctl status {self.unit}, then relctl status",
+        )
+
+    def _forbidden(self) -> CtlError:
+        import getpass
+        import grp
+
+        group = "relctl"
+        for place in (self.path, os.path.dirname(self.path)):
+            try:
+                group = grp.getgrgid(os.stat(place).st_gid).gr_name
+                break
+            except (OSError, KeyError):
+                continue
+        try:
+            user = getpass.getuser()
+        except (OSError, KeyError):
+            user = "YOU"
+        joining = "" if group == "root" else f"sudo adduser {user} {group} and log in again, or "
+        return CtlError(
+            f"cannot use {self.path}: permission denied; it is open to root and group {group}",
+            NOT_PERMITTED,
+            "not-permitted",
+            f"{joining}sudo relctl …",
+        )
+
+
+class _Wire:
+    """Bytes of one connection, with the two ends that waiting has."""
+
+    def __init__(self, connection: socket.socket, idle: float | None, until: float | None) -> None:
+        self._connection = connection
+        self._idle = idle
+        self._until = until
+        self._buffer = b""
+
+    def send(self, data: bytes) -> None:
+        self._connection.sendall(data)
+
+    def more(self) -> bytes:
+        """Whatever is there, at least one byte; b"" at the end."""
+        if self._buffer:
+            data, self._buffer = self._buffer, b""
+            return data
+        return self._receive()
+
+    def line(self) -> bytes:
+        while b"\n" not in self._buffer:
+            if len(self._buffer) > MAX_HEAD:
+                raise ValueError("a line without end")
+            data = self._receive()
+            if not data:
+                raise EOFError
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.rstrip(b"\r")
+
+    def upto(self, most: int) -> bytes:
+        data = self.more()
+        if not data:
+            raise EOFError
+        self._buffer = data[most:] + self._buffer
+        return data[:most]
+
+    def _receive(self) -> bytes:
+        patience = self._idle
+        if self._until is not None:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                raise WaitOverError
+            patience = left if patience is None else min(left, patience)
+        self._connection.settimeout(patience)
+        try:
+            return self._connection.recv(65536)
+        except TimeoutError:
+            if self._until is not None and time.monotonic() >= self._until:
+                raise WaitOverError from None
+            raise
+
+
+def _head(wire: _Wire) -> tuple[int, dict[str, str]]:
+    first = wire.line().split(b" ", 2)
+    if len(first) < 2 or not first[0].startswith(b"HTTP/1."):
+        raise ValueError("no HTTP answer")
+    headers: dict[str, str] = {}
+    while line := wire.line():
+        name, _, value = line.decode("latin-1").partition(":")
+        headers[name.strip().lower()] = value.strip()
+    return int(first[1]), headers
+
+
+def _pieces(wire: _Wire, headers: dict[str, str]) -> Iterator[bytes]:
+    """The body as it comes in: chunked, of a known length, or until the end."""
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        while size := int(wire.line().partition(b";")[0], 16):
+            yield from _exactly(wire, size)
+            wire.line()
+        return
+    if "content-length" in headers:
+        yield from _exactly(wire, int(headers["content-length"]))
+        return
+    while data := wire.more():
+        yield data
+
+
+def _exactly(wire: _Wire, size: int) -> Iterator[bytes]:
+    while size > 0:
+        data = wire.upto(size)
+        size -= len(data)
+        yield data
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    value = json.loads(raw)
+    if not isinstance(value, dict):
+        raise ValueError("an answer that is no object")  # noqa: TRY004  wrong on the wire, not in here
+    return value

@@ -1,0 +1,231 @@
+"""The commands that look (status, watch, history, show, logs, releases, version) and steer."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+
+from relctl import __version__, asking, quick, receipt, rollouts
+from relctl.cli import Call, calling, command
+from relctl.errors import DONE, FAILED, CtlError, UnreachableError, UsageError
+from relctl.follow import GRACE, RETRY, all_events
+from relctl.http import Client
+from relctl.rollouts import Waiting, leaving
+from relctl.status import running
+from relctl.text import NONE, clean, local, table, took, way
+from relctl.views import Lines, Objects, view
+
+CONNECTED = 1.0  # seconds; an attempt that held on for longer had found reld
+NUMBER = click.IntRange(min=1)
+
+
+@command("status")
+@click.option("--check", is_flag=True, help="exit 3 where something is wrong")
+@calling
+def status(call: Call, check: bool) -> int:
+    """What runs and what goes on."""
+    return quick.run(quick.StatusCall(call.socket, call.app, json=call.as_json, check=check))
+
+
+@command("watch")
+@click.argument("number", metavar="[ID]", type=NUMBER, required=False)
+@click.option(
+    "--timeout", metavar="DURATION", type=asking.seconds, help="stop watching after that (exit 7)"
+)
+@calling
+def watch(call: Call, number: int | None, timeout: float | None) -> int:
+    """Follow rollout ID, or the one that runs, or whatever happens."""
+    client = call.client()
+    now = client.get("/v1/status")
+    rollout = running(now)
+    if number is None and rollout is not None:
+        number = int(rollout["id"])
+    if number is not None:
+        final = rollouts.watch(client, number, Waiting(timeout=timeout), view(call.as_json))
+        return receipt.exit_code(final or {})
+    if timeout is not None:
+        raise CtlError("cannot wait: no rollout is running", FAILED, "no-rollout", "relctl history")
+    shown = Objects() if call.as_json else Lines()  # what happens stays, on a terminal too
+    shown.notice(f"no rollout is running; whatever happens to {client.app} is shown, Ctrl-C ends")
+    with leaving("stopped watching", ""):
+        for event in all_events(client, shown.notice):
+            shown.event(event)
+    return DONE
+
+
+@command("history")
+@click.option("--limit", "-n", type=NUMBER, default=20, show_default=True)
+@calling
+def history(call: Call, limit: int) -> int:
+    """The rollouts so far, newest first."""
+    answer = call.client().get(f"/v1/rollouts?limit={limit}")
+    rows = [
+        (
+            rollout.get("id"),
+            rollout.get("kind") or NONE,
+            way(rollout.get("from"), rollout.get("to")),
+            (rollout.get("outcome") or "running").replace("_", " "),
+            local(rollout.get("started")),
+            took(rollout.get("started"), rollout.get("ended")),
+            rollout.get("actor") or NONE,
+            rollout.get("reason") or "",
+        )
+        for rollout in answer.get("rollouts") or []
+    ]
+    head = ("ID", "KIND", "FROM → TO", "OUTCOME", "STARTED", "TOOK", "BY", "REASON")
+    _show_table(call, answer, head, rows, "no rollout so far: relctl switch RELEASE")
+    return DONE
+
+
+@command("releases")
+@calling
+def releases(call: Call) -> int:
+    """The releases that can be switched to, newest first."""
+    answer = call.client().get("/v1/releases")
+    rows = [
+        (
+            release.get("release"),
+            release.get("slot") or NONE,
+            "live" if release.get("live") else "good" if release.get("good") else NONE,
+            "sealed" if release.get("sealed") else NONE,
+        )
+        for release in answer.get("releases") or []
+    ]
+    _show_table(call, answer, ("RELEASE", "SLOT", "STATE", "SEALED"), rows, "no release directory")
+    return DONE
+
+
+@command("show")
+@click.argument("number", metavar="ID", type=NUMBER)
+@calling
+def show(call: Call, number: int) -> int:
+    """The receipt of rollout ID."""
+    answer = call.client().get(f"/v1/rollouts/{number}")
+    click.echo(json.dumps(answer) if call.as_json else "\n".join(receipt.full(answer)))
+    return DONE
+
+
+@command("logs")
+@click.argument("slot", type=click.Choice(["blue", "green"]), required=False)
+@click.option("--follow", "-f", is_flag=True, help="go on with what comes")
+@click.option("--release", metavar="RELEASE", help="of this release only")
+@click.option("--lines", "-n", type=click.IntRange(min=0), default=100, show_default=True)
+@calling
+def logs(call: Call, slot: str | None, follow: bool, release: str | None, lines: int) -> int:
+    """What the app writes to stdout and stderr."""
+    if release is not None:
+        asking.release_name(release)
+    asked: dict[str, str | int] = {"lines": lines}
+    asked.update({name: value for name, value in (("slot", slot), ("release", release)) if value})
+    client = call.client()
+    source = _following(client, asked) if follow else client.stream(_logs(asked), 30.0)
+    with leaving("stopped following", ""):
+        for line in source:
+            if call.as_json:
+                click.echo(json.dumps(line))
+                continue
+            said = str(line.get("line", ""))
+            if sys.stdout.isatty():  # a log line may not steer the terminal of who reads it
+                said = clean(said.replace("\t", "    "))
+            prefix = "" if slot else f"{line.get('slot') or NONE} {line.get('release') or NONE} | "
+            click.echo(prefix + said)
+    return DONE
+
+
+def _logs(asked: dict[str, str | int]) -> str:
+    return "/v1/logs?" + urlencode(asked)
+
+
+def _following(client: Client, asked: dict[str, str | int]) -> Iterator[dict[str, Any]]:
+    """Log lines without end; a restart of reld is bridged, without the old lines again."""
+    asked = {**asked, "follow": 1}
+    client.get("/v1/status")  # a reld that is not there at all is told at once
+    gone: float | None = None
+    while True:
+        began = time.monotonic()
+        try:
+            yield from client.stream(_logs(asked))
+        except UnreachableError:
+            now = time.monotonic()
+            if gone is None or now - began > CONNECTED:
+                gone = now  # an app may be quiet for hours: only the outage itself is timed
+            if now - gone > GRACE:
+                raise
+        asked["lines"] = 0
+        time.sleep(RETRY)
+
+
+@command("version")
+@calling
+def version(call: Call) -> int:
+    """The versions of relctl and of the reld that answers."""
+    answering: str | None = None
+    try:
+        client = call.client()
+        client.get("/v1/status")
+        answering = client.version or None
+    except UsageError:
+        pass  # several apps: relctl's own version is still an answer
+    except CtlError as error:
+        if not call.as_json:
+            click.echo(error.message, err=True)
+    if call.as_json:
+        click.echo(json.dumps({"relctl": __version__, "reld": answering}))
+    else:
+        click.echo(f"relctl {__version__}\nreld   {answering or NONE}")
+    return DONE
+
+
+def _steering(name: str, text: str) -> Callable[..., int]:
+    def steer(call: Call, number: int | None, **options: Any) -> int:
+        client = call.client()
+        if number is None:
+            rollout = running(client.get("/v1/status"))
+            if rollout is None:
+                raise CtlError(
+                    f"cannot {name}: no rollout is running", FAILED, "no-rollout", "relctl status"
+                )
+            number = int(rollout["id"])
+        body = {key: value for key, value in options.items() if value}
+        answer = client.post(f"/v1/rollouts/{number}/{name}", body)
+        if call.as_json:
+            click.echo(json.dumps(answer))
+            return DONE
+        click.echo(clean(answer.get("message") or f"rollout {number}: {name}"))
+        click.echo(f"  next: relctl watch {number}", err=True)
+        return DONE
+
+    steer.__doc__ = text
+    return click.argument("number", metavar="[ID]", type=NUMBER, required=False)(steer)
+
+
+_reason = click.option("--reason", metavar="TEXT", help="goes into the audit")
+_full = click.option("--full", is_flag=True, help="straight to 100 %")
+
+command("pause")(_reason(calling(_steering("pause", "Hold where it is; the guard stays on."))))
+command("resume")(_reason(calling(_steering("resume", "Go on after a pause."))))
+command("promote")(
+    _full(_reason(calling(_steering("promote", "End one wait; the guard stays on."))))
+)
+command("abort")(_reason(calling(_steering("abort", "Give up and go back."))))
+
+
+def _show_table(
+    call: Call,
+    answer: dict[str, Any],
+    head: tuple[str, ...],
+    rows: list[tuple[Any, ...]],
+    nothing: str,
+) -> None:
+    if call.as_json:
+        click.echo(json.dumps(answer))
+    elif rows:
+        click.echo("\n".join(table(head, rows)))
+    else:
+        click.echo(nothing, err=True)

@@ -1,0 +1,30 @@
+"""What reld intends, in one line: from, to, how, and how long it will take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relctl.text import clean, duration, way
+
+
+def title(answer: dict[str, Any], verb: str) -> str:
+    """The first line of a rollout that was accepted."""
+    plan = answer.get("plan") or {}
+    number = f"rollout {answer['id']}: " if answer.get("id") is not None else ""
+    kind = str(plan.get("kind") or verb)
+    parts = [f"{number}{clean(kind)} {way(plan.get('from'), plan.get('to'))}" if plan else number]
+    if kind == "rollback" or verb == "rollback":
+        parts.append("instantly" if plan.get("instant", answer.get("attached")) else "boots first")
+    elif plan.get("steps"):
+        parts.append(" → ".join(str(step) for step in plan["steps"]) + " %")
+    if plan.get("seconds") is not None and not plan.get("instant"):
+        parts.append(f"about {duration(float(plan['seconds']))}")
+    if answer.get("attached"):
+        parts.append("already on its way" if verb != "rollback" else "turned back")
+    return ", ".join(part for part in parts if part).replace(": ,", ":")
+
+
+def lines(answer: dict[str, Any]) -> list[str]:
+    """The whole plan, for `--dry-run`."""
+    plan = answer.get("plan") or {}
+    return [title(answer, str(plan.get("kind") or "")), *map(clean, plan.get("text") or [])]

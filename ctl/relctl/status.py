@@ -1,0 +1,106 @@
+"""`relctl status`: what runs, what goes on, and what to type next."""
+
+from __future__ import annotations
+
+from relctl.text import NONE, clean, duration, labelled, table, way
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def trouble(status: dict[str, Any]) -> str | None:
+    """Why `status --check` is not content; None = it is."""
+    if status.get("degraded"):
+        return clean(status["degraded"])
+    if not status.get("live"):
+        return "nothing is live"
+    instances = (slots(status).get(status["live"]) or {}).get("instances") or []
+    if instances and not any(instance.get("state") == "ready" for instance in instances):
+        return f"no instance of the live slot ({clean(status['live'])}) is ready"
+    return None
+
+
+def running(status: dict[str, Any]) -> dict[str, Any] | None:
+    """The rollout that goes on; reld may show one that has just ended, too."""
+    rollout = status.get("rollout")
+    if not isinstance(rollout, dict) or rollout.get("outcome"):
+        return None
+    return rollout
+
+
+def slots(status: dict[str, Any]) -> dict[str, Any]:
+    found = status.get("slots")
+    return found if isinstance(found, dict) else {}
+
+
+def lines(status: dict[str, Any]) -> list[str]:
+    live = status.get("live")
+    release = status.get("release")
+    rollout = status.get("rollout")
+    shown = f"{clean(release)} ({clean(live)})" if live else "nothing: the gate answers 503"
+    head = labelled(
+        (
+            ("app", clean(status.get("app") or NONE)),
+            ("live", shown),
+            ("rollout", _rollout(rollout) if rollout else "none"),
+            ("waiting", clean(rollout.get("waiting") or "") if rollout else ""),
+            ("degraded", clean(status.get("degraded") or "")),
+        )
+    )
+    return [*head, "", *_slots(status), "", f"next: {_next(status)}"]
+
+
+def _rollout(rollout: dict[str, Any]) -> str:
+    parts = [clean(rollout.get("outcome") or rollout.get("phase") or NONE)]
+    if rollout.get("percent") is not None:
+        parts.append(f"{rollout['percent']} %")
+    if rollout.get("paused"):
+        parts.append("paused")
+    if rollout.get("eta") is not None:
+        parts.append(f"about {duration(float(rollout['eta']))} left")
+    if rollout.get("reason"):
+        parts.append(clean(rollout["reason"]))
+    who = f" by {clean(rollout['actor'])}" if rollout.get("actor") else ""
+    kind = clean(rollout.get("kind") or "rollout")
+    moves = way(rollout.get("from"), rollout.get("to"))
+    return f"{rollout.get('id')} {kind} {moves}{who}: {', '.join(parts)}"
+
+
+def _slots(status: dict[str, Any]) -> list[str]:
+    rows: list[list[object]] = []
+    for color, found in slots(status).items():
+        slot = found or {}
+        share = f"{slot['percent']} %" if slot.get("percent") is not None else NONE
+        first: list[object] = [
+            color,
+            slot.get("release") or NONE,
+            slot.get("state") or "empty",
+            share,
+        ]
+        for instance in slot.get("instances") or [{}]:
+            rows.append(
+                [
+                    *first,
+                    instance.get("state") or NONE,
+                    instance.get("pid") or NONE,
+                    instance.get("port") or NONE,
+                    NONE if instance.get("restarts") is None else instance["restarts"],
+                ]
+            )
+            first = ["", "", "", ""]
+    head = ("SLOT", "RELEASE", "STATE", "SHARE", "INSTANCE", "PID", "PORT", "RESTARTS")
+    return table(head, rows)
+
+
+def _next(status: dict[str, Any]) -> str:
+    rollout = running(status)
+    if rollout is not None:
+        number = rollout.get("id")
+        steer = "resume" if rollout.get("paused") else "pause"
+        return f"relctl watch {number} · relctl {steer} · relctl abort {number}"
+    if status.get("degraded"):
+        return "relctl history · relctl logs · relctl rollback"
+    if not status.get("live"):
+        return "relctl switch RELEASE · relctl start"
+    return "relctl switch RELEASE · relctl rollback · relctl history"

@@ -1,0 +1,57 @@
+"""`reld CONFIG [--check] [--state-dir D] [--runtime-dir D]`"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+from reld import __version__, config_file
+from reld.errors import RelctlError
+
+
+def main() -> int:
+    arguments = _arguments()
+    path: Path = arguments.config
+    if arguments.check:
+        findings = config_file.check(path, os.geteuid())
+        print("\n".join(findings) if findings else f"{path}: fine")
+        return 8 if findings else 0
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    from reld.daemon import Places, serve
+
+    try:
+        config = config_file.load(path, uid=os.geteuid())
+        state = arguments.state_dir or _directory("STATE_DIRECTORY", "/var/lib/relctl", config.name)
+        runtime = arguments.runtime_dir or _directory(
+            "RUNTIME_DIRECTORY", "/run/relctl", config.name
+        )
+        asyncio.run(serve(config, Places(state.absolute(), runtime.absolute())))
+    except RelctlError as error:
+        print(f"reld: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _directory(variable: str, root: str, app: str) -> Path:
+    given = os.environ.get(variable, "").partition(":")[0]
+    return Path(given) if given else Path(root) / app
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="reld", description="Looks after one app in two slots.")
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="/etc/relctl/APP.toml")
+    parser.add_argument("--check", action="store_true", help="tell all that is wrong with it")
+    parser.add_argument("--state-dir", type=Path, metavar="D", help="/var/lib/relctl/APP")
+    parser.add_argument("--runtime-dir", type=Path, metavar="D", help="/run/relctl/APP, on tmpfs")
+    parser.add_argument("--version", action="version", version=f"reld {__version__}")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,244 @@
+"""What a body or a query asks for, checked completely before anybody acts on it.
+
+Limits: durations 0 … 30 days (seconds), steps 1 … 100 %, a reason up to 500 characters. Unknown keys
+are errors: an option that was ignored is a rollout that nobody wanted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reld.core.model import Color, Kind
+from reld.errors import BadRequest
+
+_RELEASE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LONGEST = 30 * 24 * 3600.0
+_MOST_REQUESTS = 10**9
+_REASON = 500
+_VERBS = ("pause", "resume", "promote", "abort")
+_NAMED = (Kind.SWITCH, Kind.ROLLBACK)  # kinds that may name a release
+
+
+class NotFound(BadRequest):
+    """There is no such rollout or route."""
+
+    code = "not-found"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Overrides for one rollout; None: as configured. Times in seconds, steps in percent."""
+
+    steps: tuple[int, ...] | None = None
+    step_time: float | None = None
+    step_max: float | None = None
+    step_requests: int | None = None
+    bake: float | None = None
+    drain: float | None = None
+    drain_max: float | None = None
+    now: bool = False
+    force: bool = False
+    supersede: bool = False
+    dry_run: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRequest:
+    """`kind` is a value of reld.core.model.Kind; `release` None: the one that the kind implies."""
+
+    kind: str
+    release: str | None
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """`verb`: pause, resume, promote or abort."""
+
+    rollout: int
+    verb: str
+    full: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogRequest:
+    """None: the live slot, its release."""
+
+    slot: str | None
+    release: str | None
+    lines: int
+    follow: bool
+
+
+def rollout_request(body: Any) -> RolloutRequest:
+    """Reads the body of POST /v1/rollouts.
+
+    Raises:
+        BadRequest: what is wrong, and what was expected.
+    """
+    fields = _object(body, "the request", ("kind", "release", "options"))
+    kind = fields.get("kind")
+    if not isinstance(kind, str) or kind not in tuple(Kind):
+        raise BadRequest(f"cannot begin: kind must be one of {', '.join(Kind)}")
+    release = fields.get("release")
+    if release is not None:
+        release = release_name(release)
+        if kind not in _NAMED:
+            raise BadRequest(
+                f"cannot {kind}: it takes no release",
+                f"relctl switch {release} changes the release",
+            )
+    elif kind == Kind.SWITCH:
+        raise BadRequest("cannot switch: no release is named", "relctl switch RELEASE")
+    return RolloutRequest(kind, release, _options(fields.get("options")))
+
+
+def steer(rollout: int, verb: str, body: Any) -> Steer:
+    """Reads the body of POST /v1/rollouts/ID/VERB.
+
+    Raises:
+        BadRequest: what is wrong, and what was expected.
+        NotFound: there is no such verb.
+    """
+    if verb not in _VERBS:
+        raise NotFound(f"cannot {verb}: there is no such command", f"one of {', '.join(_VERBS)}")
+    allowed = {"promote": ("full", "reason"), "abort": ("reason",)}.get(verb, ("reason",))
+    fields = _object(body, f"the body of {verb}", allowed)
+    return Steer(rollout, verb, _flag(fields, "full"), _text(fields, "reason"))
+
+
+def release_name(value: Any) -> str:
+    """A release name that is safe as a directory name.
+
+    Raises:
+        BadRequest: it is not one.
+    """
+    known = isinstance(value, str) and _RELEASE.fullmatch(value) and value not in (".", "..")
+    if not known:
+        shown = repr(value)[:80]
+        raise BadRequest(
+            f"cannot use {shown} as a release name",
+            "a name has 1 to 64 of these characters: A-Z a-z 0-9 . _ -",
+        )
+    return str(value)
+
+
+def log_request(query: Mapping[str, str]) -> LogRequest:
+    """Reads the query of GET /v1/logs."""
+    _known_keys(query, "the query", ("slot", "release", "lines", "follow"))
+    slot = query.get("slot") or None
+    if slot is not None and slot not in tuple(Color):
+        raise BadRequest(f"cannot show the log of slot {slot[:20]!r}: it is blue or green")
+    release = query.get("release") or None
+    return LogRequest(
+        slot,
+        None if release is None else release_name(release),
+        query_number(query, "lines", default=100, most=100_000),
+        query.get("follow", "") in ("1", "true"),
+    )
+
+
+def query_number(query: Mapping[str, str], name: str, *, default: int, most: int) -> int:
+    """A whole number from 0 to `most` out of a query."""
+    text = query.get(name)
+    if text is None:
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) > most:
+        raise BadRequest(f"cannot read {name}={text[:20]!r}: it is a number from 0 to {most}")
+    return int(text)
+
+
+def _options(raw: Any) -> Options:
+    fields = _object({} if raw is None else raw, "options", tuple(Options.__dataclass_fields__))
+    options = Options(
+        steps=_steps(fields.get("steps")),
+        step_time=_duration(fields, "step_time"),
+        step_max=_duration(fields, "step_max"),
+        step_requests=_count(fields, "step_requests"),
+        bake=_duration(fields, "bake"),
+        drain=_duration(fields, "drain"),
+        drain_max=_duration(fields, "drain_max"),
+        now=_flag(fields, "now"),
+        force=_flag(fields, "force"),
+        supersede=_flag(fields, "supersede"),
+        dry_run=_flag(fields, "dry_run"),
+        reason=_text(fields, "reason"),
+    )
+    if options.now and options.steps not in (None, (100,)):
+        raise BadRequest("cannot use both: now means steps = [100]", "leave one of them out")
+    _ordered("step_time", options.step_time, "step_max", options.step_max)
+    _ordered("drain", options.drain, "drain_max", options.drain_max)
+    return options
+
+
+def _ordered(less: str, small: float | None, more: str, large: float | None) -> None:
+    if small is not None and large is not None and small > large:
+        raise BadRequest(f"cannot use {less} {small:g} s: it is longer than {more} {large:g} s")
+
+
+def _steps(raw: Any) -> tuple[int, ...] | None:
+    if raw is None:
+        return None
+    whole = isinstance(raw, list) and all(type(step) is int for step in raw)
+    if not whole or not raw or raw[0] < 1 or raw[-1] != 100 or raw != sorted(set(raw)):
+        raise BadRequest(
+            "cannot use these steps", "they are percentages that rise and end with 100: 5,25,100"
+        )
+    return tuple(raw)
+
+
+def _duration(fields: Mapping[str, Any], name: str) -> float | None:
+    raw = fields.get(name)
+    if raw is None:
+        return None
+    number = type(raw) in (int, float)
+    if not number or not 0 <= raw <= _LONGEST:
+        raise BadRequest(f"cannot use {name}: it is a number of seconds from 0 to {_LONGEST:.0f}")
+    return float(raw)
+
+
+def _count(fields: Mapping[str, Any], name: str) -> int | None:
+    raw = fields.get(name)
+    if raw is None:
+        return None
+    if type(raw) is not int or not 0 <= raw <= _MOST_REQUESTS:
+        raise BadRequest(f"cannot use {name}: it is a whole number from 0 to {_MOST_REQUESTS}")
+    return raw
+
+
+def _flag(fields: Mapping[str, Any], name: str) -> bool:
+    raw = fields.get(name)
+    if raw is None:
+        return False
+    if not isinstance(raw, bool):
+        raise BadRequest(f"cannot use {name}: it is true or false")
+    return raw
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    raw = fields.get(name)
+    if raw is None:
+        return ""
+    # isprintable: it is shown on terminals later, and a lone surrogate cannot be stored.
+    if not isinstance(raw, str) or len(raw) > _REASON or not raw.isprintable():
+        raise BadRequest(f"cannot use {name}: it is one line of at most {_REASON} characters")
+    return raw
+
+
+def _object(raw: Any, what: str, allowed: tuple[str, ...]) -> Mapping[str, Any]:
+    if not isinstance(raw, dict):
+        raise BadRequest(f"cannot read {what}: it is not a JSON object")
+    _known_keys(raw, what, allowed)
+    return raw
+
+
+def _known_keys(raw: Mapping[str, Any], what: str, allowed: tuple[str, ...]) -> None:
+    for key in raw:
+        if key not in allowed:
+            names = ", ".join(allowed)
+            raise BadRequest(f"cannot read {what}: {key[:40]!r} is not known", f"known: {names}")

@@ -1,0 +1,169 @@
+"""State → the object of `relctl status --json`. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reld.api.clock import iso
+from reld.api.service import Vitals
+from reld.api.timing import eta, phases, segments
+from reld.core.model import Color, Instance, Phase, Rollout, Slot, State
+
+_GOING_OUT = {Phase.DRAINING: "draining", Phase.STOPPING: "stopping", Phase.FINISHING: "stopping"}
+
+
+def status(state: State, vitals: Vitals) -> dict[str, Any]:
+    """The status object, key by key as it is documented."""
+    default = state.gate.verified.routing.default
+    return {
+        "app": state.app,
+        "live": None if default is None else str(default.color),
+        "release": None if default is None else default.release,
+        "rollout": None if state.rollout is None else _rollout(state.rollout, vitals),
+        "slots": {str(color): _slot(state, color, vitals) for color in Color},
+        "degraded": degraded(state),
+    }
+
+
+def headline(shown: dict[str, Any]) -> str:
+    """One line for people, of a status object."""
+    rollout = shown["rollout"]
+    if rollout is None:
+        now = f"{shown['release']} is live" if shown["release"] else "nothing is live"
+        return f"{now}; degraded: {shown['degraded']}" if shown["degraded"] else now
+    words = [f"{rollout['phase']} {rollout['to'] or rollout['from'] or ''}".rstrip()]
+    if rollout["phase"] in ("shifting", "baking", "reverting"):
+        words.append(f"{rollout['percent']} %")
+    if rollout["waiting"]:
+        words.append(rollout["waiting"])
+    elif rollout["eta"]:
+        words.append(f"about {rollout['eta']:.0f} s left")
+    return ", ".join(words)
+
+
+def share(state: State, color: Color) -> int:
+    """Percent of the requests that the slot gets."""
+    routing = state.gate.verified.routing
+    moved = 0
+    if routing.candidate is not None and state.rollout is not None:
+        moved = state.rollout.share if routing.rollout == state.rollout.id else 0
+    if routing.default is not None and routing.default.color is color:
+        return 100 - moved
+    if routing.candidate is not None and routing.candidate.color is color:
+        return moved
+    return 0
+
+
+def degraded(state: State) -> str | None:
+    """What is not as it should be, in one line; None: all is well."""
+    found = [state.store_trouble, state.lanes_trouble, state.gate.trouble]
+    live = state.slot(state.live)
+    if live is not None and live.dead:
+        found.append(f"no instance of {live.release} runs, and it is live")
+    elif live is not None and not live.fit:
+        ready = sum(i.was_ready for i in live.instances)
+        found.append(f"{ready} of {len(live.instances)} instances of {live.release} are ready")
+    rollout = state.rollout
+    if rollout is not None and rollout.waiting and not rollout.paused:
+        found.append(f"rollout {rollout.id}: {rollout.waiting}")
+    found += [
+        f"slot {slot.color} is locked: processes of {slot.release} did not end"
+        for slot in state.slots
+        if _locked(state, slot)
+    ]
+    return "; ".join(part for part in found if part) or None
+
+
+def slot_word(state: State, color: Color) -> str:
+    """One word for what the slot is doing.
+
+    empty, external, live, degraded, dead, starting, ready, candidate, warm, draining, stopping or
+    locked.
+    """
+    slot, rollout = state.slot(color), state.rollout
+    if slot is None:
+        return "empty"
+    if slot.external:
+        return "external"
+    if rollout is not None:
+        if rollout.leaving is color and rollout.phase in _GOING_OUT:
+            return _GOING_OUT[rollout.phase]
+        if rollout.candidate is color and state.live is not color:
+            return _candidate_word(state, slot)
+        if share(state, color) == 0 and slot.fit:
+            return "warm"
+    if state.live is color:
+        if slot.dead:
+            return "dead"
+        return "live" if slot.fit else "degraded"
+    if slot.dead:
+        return "empty"
+    return "locked" if _locked(state, slot) else "stopping"
+
+
+def _candidate_word(state: State, slot: Slot) -> str:
+    if slot.dead and any(i.exit is not None for i in slot.instances):
+        return "dead"
+    if state.rollout is not None and state.rollout.phase is Phase.REVERTING:
+        return "draining"
+    if share(state, slot.color) > 0:
+        return "candidate"
+    return "ready" if slot.fit else "starting"
+
+
+def _locked(state: State, slot: Slot) -> bool:
+    """Its processes are still there although nothing works on it: it cannot be used again."""
+    if slot.external or slot.dead or state.live is slot.color:
+        return False
+    return state.rollout is None
+
+
+def _slot(state: State, color: Color, vitals: Vitals) -> dict[str, Any]:
+    slot = state.slot(color)
+    return {
+        "state": slot_word(state, color),
+        "release": None if slot is None else slot.release,
+        "percent": share(state, color),
+        "instances": [] if slot is None else [_instance(i, vitals) for i in slot.instances],
+    }
+
+
+def _instance(instance: Instance, vitals: Vitals) -> dict[str, Any]:
+    port = instance.address.rpartition(":")[2]
+    started = instance.started_at if instance.runs or instance.exit is not None else 0.0
+    return {
+        "pid": None if instance.identity is None else instance.identity.pid,
+        "port": int(port) if port.isascii() and port.isdigit() else None,
+        "address": instance.address,
+        "state": str(instance.state),
+        "started": iso(started + vitals.offset) if started else None,
+        "restarts": instance.restarts,
+        "exit": None if instance.exit is None else str(instance.exit),
+        "detail": instance.detail,
+    }
+
+
+def _rollout(rollout: Rollout, vitals: Vitals) -> dict[str, Any]:
+    left = eta(rollout, vitals.now)
+    begun = segments(rollout, vitals.now, running=True)[-1][1]
+    return {
+        "id": rollout.id,
+        "kind": str(rollout.kind),
+        "from": rollout.from_ or None,
+        "to": rollout.to or None,
+        "phase": str(rollout.phase),
+        "percent": rollout.share,
+        "step": rollout.step + 1 if rollout.step >= 0 else None,
+        "steps": list(rollout.policy.steps),
+        "outcome": None if rollout.outcome is None else str(rollout.outcome),
+        "reason": rollout.reason or None,
+        "actor": rollout.actor,
+        "started": iso(rollout.began + vitals.offset),
+        "since": iso(begun + vitals.offset),
+        "seconds": round(max(0.0, vitals.now - rollout.began), 3),
+        "eta": None if left is None else round(left, 3),
+        "waiting": rollout.waiting or None,
+        "paused": rollout.paused,
+        "left": rollout.left,
+        "phases": phases(rollout, vitals.now, running=True),
+    }

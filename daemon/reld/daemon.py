@@ -1,0 +1,234 @@
+"""reld as a whole: recover, keep the app and its gate, answer people; nothing stops because it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import grp
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from reld.api.clock import iso
+from reld.api.hub import Hub
+from reld.api.server import Server
+from reld.clock import boottime, offset
+from reld.config import Config
+from reld.core.events import Tick
+from reld.core.machine import first_state
+from reld.core.model import State
+from reld.core.recovery import Observed, recover
+from reld.engine import Engine
+from reld.errors import RelctlError, StoreError
+from reld.host.instances import Instances
+from reld.host.machine import Machine
+from reld.host.releases import Releases
+from reld.host.snapshots import Snapshots
+from reld.host.traffic import Traffic
+from reld.nginx.gate import Gate
+from reld.nginx.settings import GateSettings
+from reld.processes import logs
+from reld.processes.identity import boot_id
+from reld.saver import StateSaver
+from reld.service import EngineService
+from reld.store.database import Store
+from reld.store.rows import AuditRow
+
+log = logging.getLogger("reld")
+
+HEARTBEAT = 1.0
+LOG_CAP = 64 << 20
+"""Bytes that the log of one release may use on the disk."""
+LOG_CARE_EVERY = 10.0
+OPERATORS_GROUP = "relctl"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """`state` survives a reboot, `runtime` is on tmpfs."""
+
+    state: Path
+    runtime: Path
+
+    @property
+    def database(self) -> Path:
+        return self.state / "state.db"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    @property
+    def socket(self) -> Path:
+        return self.runtime / "control.sock"
+
+
+async def serve(config: Config, places: Places) -> None:
+    """Run until SIGTERM or SIGINT. Raises RelctlError where it cannot even begin."""
+    for place in (places.state, places.runtime, places.logs):
+        place.mkdir(parents=True, exist_ok=True)
+    with _only_one(places, config.name):
+        store = await Store.open(places.database)
+        try:
+            await _run(config, places, store)
+        finally:
+            await store.close()
+
+
+async def _run(config: Config, places: Places, store: Store) -> None:
+    gate = Gate(gate_settings(config, places))
+    snapshots = Snapshots(store, config)
+    holder: list[Engine] = []
+
+    def state() -> State:
+        return holder[0].state
+
+    instances = Instances(state, snapshots, places.logs)
+    traffic = Traffic(state, gate)
+    machine = Machine(instances, Releases(state, snapshots, instances), traffic)
+    notes = {"unit": config.external.unit or ""} if config.external else {}
+    saver = StateSaver(store, places.logs, notes)
+    engine = Engine(await _recovered(config, store, gate, instances), machine, saver, boottime)
+    holder.append(engine)
+    hub = Hub(lambda: iso(boottime() + offset()))
+    service = EngineService(engine, store, snapshots, hub, places.logs)
+    audit = _Audit(store)
+    server = Server(service, config.access, audit.write)
+    running = asyncio.create_task(engine.run())
+    await server.start(places.socket, group=_operators_group())
+    log.info("reld looks after %s: %s", config.name, places.socket)
+    chores = [
+        asyncio.create_task(_heartbeat(engine)),
+        asyncio.create_task(_care_for_logs(places.logs)),
+        asyncio.create_task(_forget_snapshots(engine, snapshots)),
+    ]
+    try:
+        await _until_told_to_stop(running)
+    finally:
+        await server.stop()
+        for task in (*chores, running):
+            task.cancel()
+        await asyncio.gather(*chores, running, return_exceptions=True)
+        await audit.finish()
+
+
+async def _recovered(config: Config, store: Store, gate: Gate, instances: Instances) -> State:
+    boot = boot_id()
+    external = config.external.address if config.external is not None else None
+    known = await store.load_state()
+    if known is None:
+        return first_state(config.name, boot, external)
+    alive = instances.adopt_all(known.slots, config.name)
+    serving = await gate.serving()
+    share = gate.share(known.rollout.id) if known.rollout is not None else None
+    observed = Observed(boot, alive, None if serving is None else serving[0], share)
+    state = recover(known, observed, boottime())
+    log.info("adopted %d instances; the gate serves %s", len(alive), observed.serving)
+    return state
+
+
+def _operators_group() -> str | None:
+    """The package makes the group; without it only root and our own user get in."""
+    with contextlib.suppress(KeyError):
+        grp.getgrnam(OPERATORS_GROUP)
+        return OPERATORS_GROUP if os.geteuid() == 0 else None
+    return None
+
+
+def gate_settings(config: Config, places: Places) -> GateSettings:
+    gate = config.gate
+    return GateSettings(
+        app=config.name,
+        listen=gate.listen,
+        status=gate.status,
+        runtime=places.runtime,
+        state=places.state,
+        boot=boot_id(),
+        keepalive=gate.keepalive,
+        timeout=gate.timeout,
+        split="client" if gate.split == "client" else "request",
+        assets=gate.assets,
+        shield=config.verdict.shield,
+        user="www-data" if os.geteuid() == 0 else None,
+    )
+
+
+@contextlib.contextmanager
+def _only_one(places: Places, app: str) -> Iterator[None]:
+    """The kernel holds this lock for us and lets it go when we die: it cannot go stale."""
+    path = places.runtime / "reld.lock"
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            who = file.read().strip() or "unknown"
+            message = f"cannot look after {app}: another reld does it already (pid {who})"
+            raise StoreError(message, "relctl status") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+async def _heartbeat(engine: Engine) -> None:
+    """A step a second whatever happens: timers of another clock cannot leave anything behind."""
+    while True:
+        await asyncio.sleep(HEARTBEAT)
+        engine.tell(Tick())
+
+
+async def _care_for_logs(directory: Path) -> None:
+    while True:
+        for path in directory.glob("*.log"):
+            await asyncio.to_thread(logs.trim, path, LOG_CAP)
+        await asyncio.sleep(LOG_CARE_EVERY)
+
+
+async def _forget_snapshots(engine: Engine, snapshots: Snapshots) -> None:
+    """Only what a crash restart or a rollback may still need is kept."""
+    while True:
+        await engine.until(lambda s: s.rollout is None)
+        state = engine.state
+        keep = {s.snapshot for s in state.slots} | {g.snapshot for g in state.good}
+        with contextlib.suppress(StoreError):
+            await snapshots.keep(keep)
+        await engine.until(lambda s: s.rollout is not None)
+
+
+async def _until_told_to_stop(running: asyncio.Task[None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    told = asyncio.create_task(stop.wait())
+    await asyncio.wait((told, running), return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if running.done():
+        running.result()
+
+
+class _Audit:
+    """Rows are written behind the answer's back; a failing disk is told once, in the log."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def write(self, row: AuditRow) -> None:
+        task = asyncio.create_task(self._write(row))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish(self) -> None:
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _write(self, row: AuditRow) -> None:
+        try:
+            await self._store.audit(row)
+        except RelctlError as error:
+            log.error("audit: %s", error.message)  # noqa: TRY400

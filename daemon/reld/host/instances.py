@@ -1,0 +1,308 @@
+"""Effects on instances: spawn, let go, await, ask, stop, kill."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reld.config import fill
+from reld.core.events import (
+    Exited,
+    LetGo,
+    LivenessProbed,
+    ReadinessProbed,
+    Signalled,
+    Spawned,
+    SpawnFailed,
+    TreeEmpty,
+)
+from reld.core.model import Exit, Identity, Instance, Slot, State
+from reld.engine import Post
+from reld.errors import LaunchError, StoreError
+from reld.host.snapshots import Snapshots
+from reld.probes.hints import Seen, classic_hint
+from reld.probes.probe import probe
+from reld.probes.spec import ExecProbe, HttpProbe, Probe, Result, TcpProbe
+from reld.processes import logs, ports
+from reld.processes.environment import clean_environment
+from reld.processes.exits import Child, wait_exit
+from reld.processes.identity import adopt
+from reld.processes.launch import Held, LaunchSpec, hold
+from reld.processes.tree import Tree, kill_tree, send_stop
+from reld.snapshot import Seat, Snapshot, environment, placeholders
+
+CHECK_EVERY = 5.0
+"""Seconds between two readiness probes of an instance that serves."""
+LOG_SHOWN = 20
+"""Lines of its log that a failed instance's message ends with."""
+
+
+@dataclass(slots=True)
+class Running:
+    """A process that is ours to watch. `child` None: adopted."""
+
+    identity: Identity
+    pidfd: int
+    tree: Tree
+    child: Child | None = None
+    held: Held | None = None
+    last: Result | None = None
+    stopped: bool = field(default=False)
+
+
+class Instances:
+    """Knows the processes behind the instance numbers."""
+
+    def __init__(self, state: Callable[[], State], snapshots: Snapshots, logs_at: Path) -> None:
+        self._state = state
+        self._snapshots = snapshots
+        self._logs_at = logs_at
+        self._running: dict[int, Running] = {}
+
+    def adopt_all(self, slots: Iterable[Slot], app: str) -> frozenset[int]:
+        """Take over what an earlier reld started; the numbers of those that live."""
+        for slot in slots:
+            for instance in slot.instances:
+                identity = instance.identity
+                pidfd = adopt(identity) if identity is not None else None
+                if identity is None or pidfd is None:
+                    continue
+                seat = _seat(app, slot, instance, identity.boot_id)
+                tree = Tree(identity, seat.marker)
+                self._running[instance.number] = Running(identity, pidfd, tree)
+        return frozenset(self._running)
+
+    def log_of(self, release: str) -> Path:
+        return self._logs_at / f"{release}.log"
+
+    def members(self, slot: Slot) -> frozenset[Identity]:
+        """Every process of a slot."""
+        trees = [self._running[i.number].tree for i in slot.instances if i.number in self._running]
+        return frozenset().union(*(t.members() for t in trees))
+
+    async def spawn(self, number: int, post: Post) -> None:
+        slot, instance = self._find(number)
+        snapshot = await self._snapshots.get(slot.snapshot)
+        seat = _seat(self._state().app, slot, instance, self._state().boot)
+        taken = ports.listener(int(seat.port))
+        if taken is not None:
+            post(SpawnFailed(number, f"port {seat.port} is taken by {taken}"))
+            return
+        values = placeholders(snapshot, seat)
+        spec = LaunchSpec(
+            argv=tuple(fill(word, values) for word in snapshot.app.command),
+            directory=Path(snapshot.directory),
+            env=environment(snapshot, clean_environment(os.environ), seat),
+            user=snapshot.app.user,
+            log=self.log_of(snapshot.release),
+        )
+        try:
+            held = await hold(spec)
+        except LaunchError as error:
+            post(SpawnFailed(number, _words(error)))
+            return
+        tree = Tree(held.identity, seat.marker)
+        self._running[number] = Running(held.identity, held.pidfd, tree, held.child, held)
+        if not post(Spawned(number, held.identity)):
+            held.abandon()
+            os.close(self._running.pop(number).pidfd)
+
+    async def release(self, number: int, post: Post) -> None:
+        running = self._running.get(number)
+        if running is None or running.held is None:
+            post(SpawnFailed(number, "its process was lost while it was held"))
+            return
+        try:
+            await running.held.let_go()
+        except LaunchError as error:
+            post(SpawnFailed(number, _words(error)))
+            return
+        running.held = None
+        post(LetGo(number))
+
+    async def await_exit(self, number: int, post: Post) -> None:
+        running = self._running.get(number)
+        if running is None:
+            post(Exited(number, Exit()))
+            return
+        found = await wait_exit(running.pidfd, running.child)
+        slot, instance = self._find(number)
+        why = ""
+        with contextlib.suppress(StoreError):  # an exit is told even if the disk is lost
+            snapshot = await self._snapshots.get(slot.snapshot)
+            why = self._why(snapshot, instance, running, found)
+        post(Exited(number, found, why))
+
+    async def prove_ready(self, number: int, post: Post) -> None:
+        slot, instance = self._find(number)
+        if slot.external:
+            await self._ask(number, post, self._snapshots.external_probe(), 1.0)
+            return
+        snapshot = await self._snapshots.get(slot.snapshot)
+        spec = readiness_probe(snapshot, self._seat_of(slot, instance))
+        await self._ask(number, post, spec, snapshot.readiness.interval)
+
+    async def check_ready(self, number: int, post: Post) -> None:
+        slot, instance = self._find(number)
+        await asyncio.sleep(CHECK_EVERY)
+        if slot.external:
+            await self._ask(number, post, self._snapshots.external_probe(), CHECK_EVERY)
+            return
+        snapshot = await self._snapshots.get(slot.snapshot)
+        spec = readiness_probe(snapshot, self._seat_of(slot, instance))
+        await self._ask(number, post, spec, CHECK_EVERY)
+
+    async def _ask(self, number: int, post: Post, spec: Probe, interval: float) -> None:
+        while True:
+            slot, instance = self._find(number)
+            result = await probe(spec, instance.address)
+            detail = result.detail
+            if result.ok and not slot.external:
+                detail = self._foreign(number, instance)
+            passed = result.ok and not detail
+            running = self._running.get(number)
+            if running is not None:
+                running.last = result
+            if not passed and not slot.external:
+                snapshot = await self._snapshots.get(slot.snapshot)
+                detail = self._explained(snapshot, instance, detail, result)
+            if not post(ReadinessProbed(number, passed, detail)):
+                return
+            await asyncio.sleep(interval)
+
+    def _foreign(self, number: int, instance: Instance) -> str:
+        """A ready answer only counts if it comes from our process."""
+        running = self._running.get(number)
+        if running is None or instance.address.startswith("unix:"):
+            return ""
+        port = int(instance.address.rpartition(":")[2])
+        if ports.owned_by(port, running.tree.members()):
+            return ""
+        return f"port {port} is answered by {ports.listener(port)}, not by the instance"
+
+    async def check_live(self, number: int, post: Post) -> None:
+        slot, instance = self._find(number)
+        snapshot = await self._snapshots.get(slot.snapshot)
+        live = snapshot.liveness
+        spec: Probe = TcpProbe(live.timeout)
+        if live.path is not None:
+            spec = HttpProbe(live.path, host=snapshot.app.host, timeout=live.timeout)
+        while True:
+            await asyncio.sleep(live.interval)
+            result = await probe(spec, instance.address)
+            if not post(LivenessProbed(number, result.ok, "" if result.ok else result.detail)):
+                return
+
+    async def stop(self, number: int, post: Post) -> None:
+        slot, _ = self._find(number)
+        running = self._running.get(number)
+        if running is not None:
+            # Escapees are remembered while their parents still live.
+            running.tree.members()
+            running.stopped = True
+            send_stop(running.pidfd, signal.Signals[slot.policy.stop_signal])
+        post(Signalled(number))
+
+    async def kill(self, number: int, post: Post) -> None:
+        running = self._running.get(number)
+        if running is None:
+            slot, instance = self._find(number)
+            if instance.identity is not None:
+                seat = _seat(self._state().app, slot, instance, instance.identity.boot_id)
+                await kill_tree(Tree(instance.identity, seat.marker))
+            post(TreeEmpty(number))
+            return
+        if running.held is not None:
+            running.held.abandon()
+            running.held = None
+        if await kill_tree(running.tree):
+            os.close(running.pidfd)
+            del self._running[number]
+            post(TreeEmpty(number))
+
+    def _why(self, snapshot: Snapshot, instance: Instance, running: Running, found: Exit) -> str:
+        """Everything that helps at 2 a.m.: a hint where the cause is a classic, and its last words."""
+        tail = logs.tail(self.log_of(snapshot.release), LOG_SHOWN)
+        seen = Seen(
+            port=_port(instance),
+            exit=found,
+            survivors=len(running.tree.members()),
+            argv=snapshot.app.command,
+            host=snapshot.app.host,
+            log_tail=tail,
+            result=running.last,
+        )
+        return _joined(classic_hint(seen), tail)
+
+    def _explained(
+        self, snapshot: Snapshot, instance: Instance, detail: str, result: Result
+    ) -> str:
+        running = self._running.get(instance.number)
+        tail = logs.tail(self.log_of(snapshot.release), LOG_SHOWN)
+        members = running.tree.members() if running is not None else frozenset()
+        port = _port(instance)
+        seen = Seen(
+            result=result,
+            port=port,
+            elsewhere=tuple(p for p in ports.listening_ports(members) if p != port),
+            argv=snapshot.app.command,
+            host=snapshot.app.host,
+            log_tail=tail,
+        )
+        body = f'; it said: "{result.body}"' if result.body else ""
+        return _joined(f"{detail}{body}", (), classic_hint(seen), tail)
+
+    def _find(self, number: int) -> tuple[Slot, Instance]:
+        for slot in self._state().slots:
+            for instance in slot.instances:
+                if instance.number == number:
+                    return slot, instance
+        raise LookupError(number)
+
+    def _seat_of(self, slot: Slot, instance: Instance) -> Seat:
+        return _seat(self._state().app, slot, instance, self._state().boot)
+
+
+def readiness_probe(snapshot: Snapshot, seat: Seat) -> Probe:
+    """The probe that the release's own settings ask for."""
+    ready = snapshot.readiness
+    if ready.path is not None:
+        return HttpProbe(ready.path, host=snapshot.app.host, timeout=ready.timeout)
+    if ready.command:
+        values = placeholders(snapshot, seat)
+        return ExecProbe(
+            tuple(fill(word, values) for word in ready.command),
+            Path(snapshot.directory),
+            environment(snapshot, clean_environment(os.environ), seat),
+            snapshot.app.user,
+            ready.timeout,
+        )
+    return TcpProbe(ready.timeout)
+
+
+def _seat(app: str, slot: Slot, instance: Instance, boot: str) -> Seat:
+    return Seat(app, slot.color, instance.index, instance.number, instance.address, boot)
+
+
+def _port(instance: Instance) -> int | None:
+    port = instance.address.rpartition(":")[2]
+    return int(port) if port.isdigit() else None
+
+
+def _words(error: LaunchError) -> str:
+    return f"{error.message}; {error.hint}" if error.hint else error.message
+
+
+def _joined(first: str, *rest: str | tuple[str, ...] | list[str]) -> str:
+    lines = [first] if first else []
+    for part in rest:
+        if isinstance(part, str):
+            lines += [f"hint: {part}"] if part else []
+        elif part:
+            lines += ["its last lines:", *(f"  {line}" for line in part)]
+    return "\n".join(lines)

@@ -1,0 +1,56 @@
+"""One method of the real machine for each effect of the core."""
+
+from __future__ import annotations
+
+from reld.core import effects as fx
+from reld.core.effects import Effect
+from reld.engine import Post
+from reld.host.instances import Instances
+from reld.host.releases import Releases
+from reld.host.traffic import Traffic
+
+
+class Machine:
+    """The host that reld runs on."""
+
+    def __init__(self, instances: Instances, releases: Releases, traffic: Traffic) -> None:
+        self.instances = instances
+        self.releases = releases
+        self.traffic = traffic
+
+    async def perform(self, effect: Effect, post: Post) -> None:
+        match effect:
+            case fx.Prepare(rollout):
+                await self.releases.prepare(rollout, post)
+            case fx.Smoke(rollout):
+                await self.releases.smoke(rollout, post)
+            case fx.RunHook(rollout, name, attempt):
+                await self.releases.hook(rollout, name, attempt, post)
+            case fx.Spawn(number):
+                await self.instances.spawn(number, post)
+            case fx.Release(number):
+                await self.instances.release(number, post)
+            case fx.AwaitExit(number):
+                await self.instances.await_exit(number, post)
+            case fx.ProveReady(number):
+                await self.instances.prove_ready(number, post)
+            case fx.CheckReady(number):
+                await self.instances.check_ready(number, post)
+            case fx.CheckLive(number):
+                await self.instances.check_live(number, post)
+            case fx.Stop(number):
+                await self.instances.stop(number, post)
+            case fx.Kill(number):
+                await self.instances.kill(number, post)
+            case fx.Reload(generation):
+                await self.traffic.reload(generation, post)
+            case fx.MoveLanes(rollout, share):
+                await self.traffic.move_lanes(rollout, share, post)
+            case fx.RemoveLanes(rollout, before):
+                await self.traffic.remove_lanes(rollout, before, post)
+            case fx.CountDrain(rollout, color, since):
+                await self.traffic.count_drain(rollout, color, since, post)
+            case fx.CountRequests(rollout):
+                await self.traffic.count_requests(rollout, post)
+            case fx.KeepGate():
+                await self.traffic.keep_gate(post)

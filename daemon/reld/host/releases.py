@@ -1,0 +1,183 @@
+"""Effects on a release as a whole: checks before it starts, smoke checks, hooks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from reld.config import fill
+from reld.core.commands import way_back
+from reld.core.events import HookEnded, Prepared, PrepareFailed, SmokeEnded
+from reld.core.model import Kind, Rollout, Slot, State
+from reld.engine import Post
+from reld.errors import LaunchError, PrepareError, RelctlError
+from reld.host.instances import Instances
+from reld.host.snapshots import Snapshots
+from reld.nginx.settings import tcp_port
+from reld.probes.smoke import SmokeCheck, smoke
+from reld.probes.spec import ExecProbe, HttpProbe
+from reld.processes import ports, resources
+from reld.processes.environment import MARKER, clean_environment
+from reld.processes.run import run
+from reld.snapshot import Seat, Snapshot, environment, placeholders, release_environment, take
+
+SMOKE_TIMEOUT = 10.0
+HOOK_LINES = 20
+
+
+class Releases:
+    """Prepares releases and runs what the team configured around them."""
+
+    def __init__(
+        self, state: Callable[[], State], snapshots: Snapshots, instances: Instances
+    ) -> None:
+        self._state = state
+        self._snapshots = snapshots
+        self._instances = instances
+
+    async def prepare(self, rollout: int, post: Post) -> None:
+        running = self._state().rollout
+        if running is None or running.id != rollout:
+            return
+        try:
+            await self._snapshot(running)
+            if not running.force:
+                self._check_memory()
+            addresses = self._lease(running.policy.slot.instances)
+        except (RelctlError, OSError) as error:
+            words = error.message if isinstance(error, RelctlError) else str(error)
+            hint = error.hint if isinstance(error, RelctlError) else ""
+            post(PrepareFailed(rollout, f"{words}\nhint: {hint}" if hint else words))
+            return
+        post(Prepared(rollout, addresses))
+
+    async def _snapshot(self, rollout: Rollout) -> None:
+        good = next((g for g in reversed(self._state().good) if g.release == rollout.to), None)
+        if rollout.kind is Kind.ROLLBACK:
+            good = good or way_back(self._state())
+        if rollout.kind is Kind.ROLLBACK and good is not None and good.release == rollout.to:
+            old = await self._snapshots.copy(good.snapshot, rollout.id)
+            if not await asyncio.to_thread(Path(old.directory).is_dir):
+                raise PrepareError(f"release {rollout.to} is not there any more: {old.directory}")
+            return
+        taken = await asyncio.to_thread(take, self._snapshots.config, rollout.to)
+        await self._snapshots.put(rollout.id, taken)
+
+    def _check_memory(self) -> None:
+        """Two copies run side by side: the second must fit beside the first."""
+        state = self._state()
+        live = state.slot(state.live)
+        if live is None or live.external:
+            return
+        needed = resources.usage(self._instances.members(live)).rss_bytes
+        available = resources.memory_available()
+        if needed > available:
+            raise PrepareError(
+                f"two copies do not fit: the live one uses {needed >> 20} MiB and only "
+                f"{available >> 20} MiB are available",
+                "free memory, or --force if the new release needs less",
+            )
+
+    def _lease(self, count: int) -> tuple[str, ...]:
+        state, config = self._state(), self._snapshots.config
+        taken = {r.address for r in state.resting}
+        taken |= {i.address for s in state.slots for i in s.instances}
+        for loaded in state.gate.possible:
+            for target in (loaded.routing.default, loaded.routing.candidate):
+                taken |= set(target.addresses) if target is not None else set()
+        taken |= {config.gate.listen, config.gate.status}
+        avoid = {port for port in map(tcp_port, taken) if port is not None}
+        found = ports.free_ports(config.ports.range.first, config.ports.range.last, count, avoid)
+        return tuple(f"127.0.0.1:{port}" for port in found)
+
+    async def smoke(self, rollout: int, post: Post) -> None:
+        running = self._state().rollout
+        slot = self._state().slot(running.candidate) if running is not None else None
+        if running is None or slot is None:
+            return
+        snapshot = await self._snapshots.get(rollout)
+        if running.kind is not Kind.ROLLBACK:  # a way back is proven by its readiness
+            for check in self._checks(snapshot, slot):
+                for instance in slot.instances:
+                    result = await smoke(check, instance.address)
+                    if not result.ok:
+                        body = f'; it said: "{result.body}"' if result.body else ""
+                        post(SmokeEnded(rollout, passed=False, detail=f"{result.detail}{body}"))
+                        return
+        post(SmokeEnded(rollout, passed=True))
+
+    def _checks(self, snapshot: Snapshot, slot: Slot) -> list[SmokeCheck]:
+        state = self._state()
+        first = slot.instances[0]
+        seat = Seat(state.app, slot.color, 0, first.number, first.address, state.boot)
+        env = environment(snapshot, clean_environment(os.environ), seat)
+        env.pop(MARKER)
+        checks = []
+        for s in snapshot.smoke:
+            limit = s.within or SMOKE_TIMEOUT
+            probe: HttpProbe | ExecProbe
+            if s.command:
+                values = placeholders(snapshot, seat)
+                argv = tuple(fill(word, values) for word in s.command)
+                user = snapshot.app.user
+                probe = ExecProbe(argv, Path(snapshot.directory), env, user, max(limit, 1.0))
+            else:
+                probe = HttpProbe(
+                    path=s.path or "/",
+                    method=s.method,
+                    host=snapshot.app.host,
+                    headers=s.headers,
+                    body=s.body or "",
+                    timeout=max(limit * 2, 1.0),
+                    status=s.status,
+                    contains=s.contains or "",
+                )
+            checks.append(SmokeCheck(s.name, probe, s.times, s.warm, s.within))
+        return checks
+
+    async def hook(self, rollout: int, name: str, attempt: int, post: Post) -> None:
+        """Runs in the release's directory as the app's user; its output is in the release's log."""
+        running = self._state().rollout
+        if running is None or running.id != rollout:
+            return
+        snapshot = await self._hook_snapshot(running)
+        argv: tuple[str, ...] = getattr(snapshot.hooks, name)
+        values = {"release": snapshot.release, "directory": snapshot.directory}
+        env = {
+            **release_environment(snapshot, clean_environment(os.environ)),
+            "RELCTL_APP": self._state().app,
+            "RELCTL_ROLLOUT": str(rollout),
+            "RELCTL_KIND": running.kind,
+            "RELCTL_FROM": running.from_,
+            "RELCTL_TO": running.to,
+            "RELCTL_HOOK": name,
+            "RELCTL_HOOK_ATTEMPT": str(attempt),
+        }
+        try:
+            result = await run(
+                tuple(fill(word, values) for word in argv),
+                Path(snapshot.directory),
+                env,
+                snapshot.app.user,
+                snapshot.hooks.timeout,
+                self._instances.log_of(f"{snapshot.release}.hooks"),
+            )
+        except LaunchError as error:
+            post(HookEnded(rollout, name, attempt, passed=False, detail=error.message))
+            return
+        said = "\n".join(result.output_tail.splitlines()[-HOOK_LINES:])
+        if result.timed_out:
+            said = f"timed out after {snapshot.hooks.timeout:g} s\n{said}"
+        elif not result.ok:
+            said = f"{result.exit}\n{said}"
+        post(HookEnded(rollout, name, attempt, passed=result.ok, detail=said.strip()))
+
+    async def _hook_snapshot(self, rollout: Rollout) -> Snapshot:
+        """The release that the hook is about; `contract` and `on_rollback`: the one that serves."""
+        state = self._state()
+        live = state.slot(state.live)
+        if rollout.kind is Kind.CONTRACT and live is not None:
+            return await self._snapshots.get(live.snapshot)
+        return await self._snapshots.get(rollout.id)

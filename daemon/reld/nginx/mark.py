@@ -1,0 +1,52 @@
+"""The first line of a gate config: a comment from which its routing can be read back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from reld.core.model import Color, Routing, Target
+from reld.errors import GateError
+
+_MARK = "# relctl: "
+
+
+def mark(generation: int, routing: Routing) -> str:
+    """The line, with its end. Escapes keep it one line whatever is in it."""
+    said = {
+        "generation": generation,
+        "default": _said(routing.default),
+        "candidate": _said(routing.candidate),
+        "rollout": routing.rollout,
+    }
+    return f"{_MARK}{json.dumps(said)}\n"
+
+
+def read_back(text: str) -> tuple[int, Routing]:
+    """Generation and routing of a config that `render` wrote; GateError when it is not one."""
+    first = text.partition("\n")[0]
+    try:
+        # Anything else than our mark leaves text that is no JSON.
+        said = json.loads(first.removeprefix(_MARK))
+        routing = Routing(
+            _read_target(said["default"]), _read_target(said["candidate"]), said["rollout"]
+        )
+        return int(said["generation"]), routing
+    except (ValueError, KeyError, TypeError) as error:
+        raise GateError(f"cannot read the gate config back: {error}") from error
+
+
+def _said(target: Target | None) -> dict[str, Any] | None:
+    if target is None:
+        return None
+    return {
+        "color": str(target.color),
+        "release": target.release,
+        "addresses": list(target.addresses),
+    }
+
+
+def _read_target(said: dict[str, Any] | None) -> Target | None:
+    if said is None:
+        return None
+    return Target(Color(said["color"]), str(said["release"]), tuple(map(str, said["addresses"])))

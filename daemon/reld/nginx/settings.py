@@ -1,0 +1,141 @@
+"""What one gate is: where it listens, where its files are, how it treats the app.
+
+Every value that becomes nginx text is held against an allow-list here or in `render`; what does not
+fit raises GateError, so nothing is ever quoted or escaped.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from reld.errors import GateError
+
+_APP = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_TCP = re.compile(r"(?:(?:\d{1,3}\.){3}\d{1,3}|\[[0-9a-fA-F:]{2,39}\]):(\d{1,5})")
+_UNIX = re.compile(r"unix:/[A-Za-z0-9_./@+-]{1,100}")
+_PATH = re.compile(r"/[A-Za-z0-9_./@+-]{0,400}")
+_ASSETS = re.compile(r"/[A-Za-z0-9_./@+~-]{1,200}")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_BOOT = re.compile(r"[A-Za-z0-9-]{1,64}")
+_RELEASE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def _descriptors() -> int:
+    # The hard limit is as far as workers get without CAP_SYS_RESOURCE; two for each request.
+    return min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 32_768)
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """The part of the config that the gate needs.
+
+    Args:
+        app: the app's name.
+        listen: "ADDRESS:PORT" that the site's nginx proxies to.
+        status: "ADDRESS:PORT" of the status endpoint. Never a unix socket: after a SIGKILL the socket
+            file stays and nginx does not start any more.
+        runtime: on tmpfs: lanes, request log, pid file. Gone after a reboot.
+        state: the config file, which must survive a reboot.
+        boot: the kernel's boot id, part of the status answer.
+        keepalive: idle connections to the app per worker and instance; 0 = none.
+        timeout: seconds that the app may be silent before the gate gives up.
+        split: deal requests ("request") or users ("client") to the lanes.
+        assets: path prefixes where a 404 is asked of the other slot too.
+        shield: answer the candidate's failures from the live slot where that is safe.
+        binary: the nginx to run.
+        user: who the workers run as; None when reld is not root.
+        workers: worker processes.
+        descriptors: how many files a worker may have open; default what this machine allows.
+    """
+
+    app: str
+    listen: str
+    status: str
+    runtime: Path
+    state: Path
+    boot: str
+    keepalive: int = 16
+    timeout: float = 60.0
+    split: Literal["request", "client"] = "request"
+    assets: tuple[str, ...] = ()
+    shield: bool = True
+    binary: Path = Path("/usr/sbin/nginx")
+    user: str | None = None
+    workers: int = 2
+    descriptors: int = field(default_factory=_descriptors)
+
+    @property
+    def config(self) -> Path:
+        return self.state / "gate.conf"
+
+    @property
+    def staged(self) -> Path:
+        return self.state / "gate.conf.staged"
+
+    @property
+    def pid_file(self) -> Path:
+        return self.runtime / "gate.pid"
+
+    @property
+    def error_log(self) -> Path:
+        return self.runtime / "gate-error.log"
+
+    @property
+    def request_log(self) -> Path:
+        return self.runtime / "requests.log"
+
+
+def tcp_port(address: str) -> int | None:
+    """The port of "ADDRESS:PORT", None for anything else."""
+    match = _TCP.fullmatch(address)
+    port = int(match.group(1)) if match else 0
+    return port if 0 < port < 65536 else None
+
+
+def check(settings: GateSettings) -> None:
+    """Raises GateError for the first value that must not become nginx text."""
+    _must(_APP.fullmatch(settings.app), "app", settings.app)
+    _must(_BOOT.fullmatch(settings.boot), "boot id", settings.boot)
+    _must(tcp_port(settings.listen), "gate.listen", settings.listen)
+    _must(tcp_port(settings.status), "gate.status", settings.status)
+    _must(settings.listen != settings.status, "gate.status", f"{settings.status} (is gate.listen)")
+    for name, path in (
+        ("runtime directory", settings.runtime),
+        ("state directory", settings.state),
+    ):
+        _must(_PATH.fullmatch(str(path)) and ".." not in path.parts, name, str(path))
+    for prefix in settings.assets:
+        fits = _ASSETS.fullmatch(prefix) and ".." not in prefix and "//" not in prefix
+        _must(fits, "gate.assets", prefix)
+    _must(len(set(settings.assets)) == len(settings.assets), "gate.assets", "a prefix twice")
+    _must(settings.user is None or _USER.fullmatch(settings.user), "gate user", str(settings.user))
+    _must(settings.split in ("request", "client"), "gate.split", settings.split)
+    _must(_whole(settings.keepalive, 0, 10_000), "gate.keepalive", str(settings.keepalive))
+    _must(_whole(settings.workers, 1, 64), "gate workers", str(settings.workers))
+    _must(_whole(settings.descriptors, 64, 1 << 20), "descriptors", str(settings.descriptors))
+    _must(0.001 <= settings.timeout <= 86_400, "gate.timeout", str(settings.timeout))
+
+
+def check_target(release: str, addresses: tuple[str, ...]) -> None:
+    """Raises GateError for a release or an address that must not become nginx text."""
+    _must(_RELEASE.fullmatch(release), "release", release)
+    _must(0 < len(addresses) <= 100, "number of instances", str(len(addresses)))
+    for address in addresses:
+        fits = tcp_port(address) or (_UNIX.fullmatch(address) and ".." not in address)
+        _must(fits, "address", address)
+
+
+def _whole(value: int, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most
+
+
+def _must(fits: object, name: str, value: str) -> None:
+    if not fits:
+        raise GateError(
+            f"cannot write a gate config: {name} does not fit: {value[:120]!r}",
+            hint="correct it in the config file, then: reld CONFIG --check",
+        )

@@ -1,0 +1,1 @@
+"""Ask an app whether it can serve: over HTTP, TCP or by a command."""

@@ -1,0 +1,1 @@
+"""Start, recognise, watch and end processes; their ports, logs and appetite."""

@@ -1,0 +1,338 @@
+"""What the API asks, answered by the engine and the store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from reld import config as settings
+from reld import config_file
+from reld.api.hub import Hub, Subscription
+from reld.api.peers import Caller
+from reld.api.receipt import receipt
+from reld.api.requests import LogRequest, NotFound, Options, RolloutRequest, Steer
+from reld.api.service import Vitals
+from reld.clock import boottime, offset
+from reld.core import commands as c
+from reld.core.model import Color, Kind, Outcome, Phase, Rollout, State
+from reld.core.policy import Policy
+from reld.engine import Engine
+from reld.errors import BadRequest, Busy, NeedsOperator, Refused
+from reld.host.snapshots import Snapshots
+from reld.narrate import narrate
+from reld.processes import logs
+from reld.store.database import Store
+
+PERSIST_PATIENCE = 5.0
+FOLLOW_EVERY = 0.3
+SUPERSEDE_PATIENCE = 3600.0
+
+_REFUSALS = {
+    c.Why.REFUSED: Refused,
+    c.Why.BAD: BadRequest,
+    c.Why.BUSY: Busy,
+    c.Why.OPERATOR: NeedsOperator,
+}
+_NOT_SHIFTED = (
+    Phase.PREPARING,
+    Phase.STARTING,
+    Phase.PROVING,
+    Phase.ADMITTING,
+    Phase.SHIFTING,
+)
+
+
+class EngineService:
+    """Implements api.service.Service."""
+
+    def __init__(
+        self, engine: Engine, store: Store, snapshots: Snapshots, hub: Hub, logs_at: Path
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._snapshots = snapshots
+        self._hub = hub
+        self._logs_at = logs_at
+        engine.watch(self._tell_readers)
+
+    # reads: never wait for a rollout
+
+    def state(self) -> State:
+        return self._engine.state
+
+    def vitals(self) -> Vitals:
+        return Vitals(boottime(), offset())
+
+    def subscribe(self) -> Subscription:
+        return self._hub.subscribe()
+
+    async def rollouts(self, limit: int) -> list[dict[str, Any]]:
+        rows = await self._store.rollouts(limit)
+        running = self.state().rollout
+        if running is not None:
+            keys = ("id", "kind", "from", "to", "actor", "outcome", "reason", "started", "ended")
+            told = receipt(running, self.vitals(), running=True)
+            rows = [{key: told[key] for key in keys}, *rows][:limit]
+        return rows
+
+    async def rollout(self, number: int) -> dict[str, Any] | None:
+        running, last = self.state().rollout, self.state().last
+        if running is not None and running.id == number:
+            return receipt(running, self.vitals(), running=True)
+        stored = await self._store.rollout(number)
+        if stored is None and last is not None and last.id == number:
+            return receipt(last, self.vitals(), running=False)
+        return stored
+
+    async def releases(self) -> list[dict[str, Any]]:
+        state = self.state()
+        names = await asyncio.to_thread(_release_directories, self._snapshots.config.app.directory)
+        known = list(names)
+        known += [g.release for g in reversed(state.good) if g.release not in known]
+        slots = {s.release: s.color for s in state.slots}
+        live = state.slot(state.live)
+        sealed = {g.release: g.sealed for g in state.good}
+        return [
+            {
+                "release": name,
+                "live": live is not None and live.release == name,
+                "slot": slots.get(name),
+                "good": name in sealed,
+                "sealed": sealed.get(name, False),
+            }
+            for name in known
+        ]
+
+    async def log_lines(self, request: LogRequest) -> AsyncIterator[dict[str, Any]]:
+        state = self.state()
+        color = Color(request.slot) if request.slot is not None else state.live
+        slot = state.slot(color)
+        release = request.release or (slot.release if slot is not None else None)
+        if release is None:
+            raise NotFound("cannot show logs: nothing is live", "relctl logs --release RELEASE")
+        path = self._logs_at / f"{release}.log"
+        word = str(color) if slot is not None and slot.release == release else None
+        if request.lines:
+            for line in await asyncio.to_thread(logs.tail, path, request.lines):
+                yield {"release": release, "slot": word, "line": line}
+        if not request.follow:
+            return
+        offset_ = path.stat().st_size if path.exists() else 0
+        rest = b""
+        while True:
+            await asyncio.sleep(FOLLOW_EVERY)
+            data, offset_ = await asyncio.to_thread(_read_on, path, offset_)
+            *lines, rest = (rest + data).split(b"\n")
+            for raw in lines:
+                yield {"release": release, "slot": word, "line": logs.printable(raw)}
+
+    # writes
+
+    async def begin(self, request: RolloutRequest, caller: Caller) -> dict[str, Any]:
+        kind = Kind(request.kind)
+        options = request.options
+        config = await asyncio.to_thread(self._todays_config)
+        begin = c.Begin(
+            kind,
+            request.release,
+            _with_options(settings.policy(config), options),
+            actor=caller.actor,
+            reason=options.reason,
+            force=options.force,
+        )
+        if options.supersede and not options.dry_run:
+            await self._supersede(begin, caller)
+        done = c.already(self.state(), begin)
+        if done:
+            return {"id": None, "already": True, "message": done}
+        attached = self._attach(begin, caller)
+        if attached is not None:
+            return attached
+        refusal = c.refuse(self.state(), begin)
+        if refusal is not None:
+            raise _raised(refusal)
+        plan = self._plan(begin)
+        if options.dry_run:
+            return {"id": None, "plan": plan}
+        self._snapshots.config = config
+        self._engine.command(begin)
+        running = self.state().rollout or self.state().last
+        assert running is not None
+        await self._on_disk()
+        return {"id": running.id, "attached": False, "already": False, "plan": plan}
+
+    async def steer(self, steer: Steer, caller: Caller) -> dict[str, Any]:
+        number = steer.rollout
+        if await self.rollout(number) is None:
+            raise NotFound(f"there is no rollout {number}", "relctl history")
+        by = f" by {caller.actor}"
+        reason = f"{steer.reason or 'aborted'}{by}"
+        verbs: dict[str, tuple[c.Steer, str]] = {
+            "pause": (c.Pause(number), "holds before its next step"),
+            "resume": (c.Resume(number), "goes on"),
+            "promote": (c.Promote(number, full=steer.full), "does not wait any longer"),
+            "abort": (c.Abort(number, reason), "goes back"),
+        }
+        command, words = verbs[steer.verb]
+        refusal = self._engine.command(command)
+        if refusal is not None:
+            raise _raised(refusal)
+        await self._on_disk()
+        return {"id": number, "message": f"rollout {number} {words}"}
+
+    def _todays_config(self) -> settings.Config:
+        """A config edit reaches the app with the next rollout. Raises ConfigError."""
+        return config_file.load(self._snapshots.config.path, uid=os.geteuid())
+
+    def _attach(self, begin: c.Begin, caller: Caller) -> dict[str, Any] | None:
+        """The wish is what the running rollout does already, or can be turned to."""
+        running = self.state().rollout
+        if running is None:
+            return None
+        back = begin.kind is Kind.ROLLBACK and begin.release in (None, running.from_)
+        if back and c.can_go_back(self.state()):
+            reason = begin.reason or "rollback"
+            why = f"{reason} by {caller.actor}"
+            self._engine.command(c.Abort(running.id, why, Outcome.ROLLED_BACK))
+            plan = _back_plan(running)
+            return {"id": running.id, "attached": True, "already": False, "plan": plan}
+        same = begin.kind is Kind.SWITCH and running.kind is Kind.SWITCH
+        if same and begin.release == running.to and running.outcome is None:
+            return {
+                "id": running.id,
+                "attached": True,
+                "already": False,
+                "plan": _plan(running.kind, running.from_, running.to, running.policy),
+            }
+        return None
+
+    async def _supersede(self, begin: c.Begin, caller: Caller) -> None:
+        running = self.state().rollout
+        if running is None or running.to == begin.release:
+            return
+        if running.phase in _NOT_SHIFTED:
+            why = f"superseded by {begin.release or begin.kind}, {caller.actor}"
+            self._engine.command(c.Abort(running.id, why))
+        elif running.phase is Phase.BAKING:
+            self._engine.command(c.Promote(running.id))
+        async with asyncio.timeout(SUPERSEDE_PATIENCE):
+            await self._engine.until(lambda s: s.rollout is None or s.rollout.id != running.id)
+
+    def _plan(self, begin: c.Begin) -> dict[str, Any]:
+        state = self.state()
+        live = state.slot(state.live)
+        from_ = live.release if live is not None else ""
+        to = c.release_of(state, begin)
+        return _plan(begin.kind, from_, to, begin.policy)
+
+    async def _on_disk(self) -> None:
+        """Nobody is told "accepted" before it is durable, unless the disk hangs."""
+        try:
+            async with asyncio.timeout(PERSIST_PATIENCE):
+                await self._engine.until(lambda _: True)
+        except TimeoutError:
+            return
+
+    def _tell_readers(self, before: State, after: State) -> None:
+        from reld.api.status import status
+
+        for news in narrate(before, after):
+            extra: dict[str, Any] = {}
+            if news.event in ("phase", "step"):
+                extra["status"] = status(after, self.vitals())
+            self._hub.publish(news.event, news.text, news.rollout, **extra)
+        if before.rollout is not None and after.last is not before.last and after.last:
+            told = receipt(after.last, self.vitals(), running=False)
+            self._hub.publish("result", told["summary"], after.last.id, receipt=told)
+
+
+def _with_options(policy: Policy, options: Options) -> Policy:
+    names = ("steps", "step_time", "step_max", "step_requests", "bake", "drain", "drain_max")
+    given = {n: v for n in names if (v := getattr(options, n)) is not None}
+    if options.now:
+        given["steps"] = (100,)
+    policy = replace(policy, **given)
+    return replace(
+        policy,
+        step_max=max(policy.step_max, policy.step_time),
+        drain_max=max(policy.drain_max, policy.drain),
+    )
+
+
+def _plan(kind: Kind, from_: str, to: str, policy: Policy) -> dict[str, Any]:
+    """What will happen and how long it takes if nothing holds it up (seconds)."""
+    if kind in (Kind.STOP, Kind.CONTRACT):
+        seconds = policy.drain if kind is Kind.STOP else 0.0
+        text = [f"{kind} {from_}"]
+        return {
+            "from": from_,
+            "to": to,
+            "kind": kind,
+            "instant": False,
+            "seconds": seconds,
+            "steps": [],
+            "text": text,
+        }
+    steps = (100,) if kind is Kind.ROLLBACK or not from_ else policy.steps
+    bake = 0.0 if kind is Kind.ROLLBACK or not from_ else policy.bake
+    drain = policy.drain if from_ else 0.0
+    watched = policy.step_time * (len(steps) - 1)
+    text = [f"start {policy.slot.instances} × {to}, ready within {policy.slot.ready_deadline:g} s"]
+    if from_:
+        shares = " → ".join(f"{s} %" for s in steps)
+        text.append(f"shift {shares}, at least {policy.step_time:g} s a step before the last")
+        text.append(f"bake {bake:g} s with {from_} warm, then drain it for {drain:g} s and stop it")
+    return {
+        "from": from_ or None,
+        "to": to,
+        "kind": kind,
+        "instant": False,
+        "seconds": watched + bake + drain,
+        "steps": list(steps),
+        "text": text,
+    }
+
+
+def _back_plan(running: Rollout) -> dict[str, Any]:
+    return {
+        "from": running.to,
+        "to": running.from_ or None,
+        "kind": Kind.ROLLBACK,
+        "instant": True,
+        "seconds": running.policy.drain,
+        "steps": [0],
+        "text": [f"move all traffic back to {running.from_}, drain {running.to}, stop it"],
+    }
+
+
+def _raised(refusal: c.Refusal) -> Refused:
+    return _REFUSALS[refusal.why](refusal.message, refusal.hint)
+
+
+def _release_directories(template: str) -> list[str]:
+    """Names that `directory` can be filled with, newest first."""
+    before, _, after = template.partition("{release}")
+    parent = Path(before)
+    if not before.endswith("/") or not parent.is_dir():
+        return []
+    found = []
+    for entry in parent.iterdir():
+        place = Path(f"{entry}{after}")
+        if place.is_dir() and not entry.is_symlink():
+            found.append((entry.stat().st_mtime, entry.name))
+    return [name for _, name in sorted(found, reverse=True)]
+
+
+def _read_on(path: Path, at: int) -> tuple[bytes, int]:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            file.seek(at if at <= size else 0)
+            data = file.read(1 << 20)
+            return data, file.tell()
+    except OSError:
+        return b"", at

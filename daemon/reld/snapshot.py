@@ -1,0 +1,125 @@
+"""What a release was started with: crash restart, reboot and rollback use this, not today's config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from reld.config import App, Config, Hooks, Liveness, Readiness, Smoke, fill
+from reld.errors import PrepareError
+from reld.processes.environment import DEFAULT_PATH, MARKER
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Settings of one release. `env` is secret: it holds what the env file said."""
+
+    release: str
+    directory: str  # the real path
+    app: App
+    readiness: Readiness
+    liveness: Liveness
+    smoke: tuple[Smoke, ...]
+    hooks: Hooks
+    env: tuple[tuple[str, str], ...]
+
+
+def take(config: Config, release: str) -> Snapshot:
+    """Read everything that the release needs from the disk, now.
+
+    Raises PrepareError where the directory or the env file is not there.
+    """
+    directory = Path(fill(config.app.directory, {"release": release}))
+    if not directory.is_dir():
+        raise PrepareError(
+            f"release {release} is not there: {directory} is no directory",
+            f"put the release at {directory}, then: relctl switch {release}",
+        )
+    env = dict(read_env(config.app.env_file)) if config.app.env_file else {}
+    env.update(config.app.env)
+    return Snapshot(
+        release=release,
+        directory=str(directory.resolve()),
+        app=config.app,
+        readiness=config.readiness,
+        liveness=config.liveness,
+        smoke=config.smoke,
+        hooks=config.hooks,
+        env=tuple(env.items()),
+    )
+
+
+def read_env(path: str) -> tuple[tuple[str, str], ...]:
+    """`NAME=value` lines as in systemd's EnvironmentFile: # comments, optional quotes, no expansion.
+
+    Raises PrepareError with file and line; values are never part of a message.
+    """
+    try:
+        text = Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PrepareError(f"cannot read app.env_file: {error}") from error
+    found = []
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip().removeprefix("export ")
+        if not line or line[0] in "#;":
+            continue
+        name, equals, value = line.partition("=")
+        name, value = name.strip(), value.strip()
+        if not equals or not name.isidentifier() or "\0" in value:
+            raise PrepareError(f"{path}:{number}: expected NAME=value")
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        found.append((name, value))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One instance's own part of its settings."""
+
+    app: str
+    slot: str
+    index: int
+    number: int
+    address: str
+    boot: str
+
+    @property
+    def port(self) -> str:
+        return self.address.rpartition(":")[2]
+
+    @property
+    def marker(self) -> str:
+        return f"{self.app}.{self.boot[:8]}.{self.number}"
+
+
+def placeholders(snapshot: Snapshot, seat: Seat) -> dict[str, str]:
+    return {
+        "port": seat.port,
+        "slot": seat.slot,
+        "release": snapshot.release,
+        "instance": str(seat.index),
+        "directory": snapshot.directory,
+    }
+
+
+def environment(snapshot: Snapshot, base: Mapping[str, str], seat: Seat) -> dict[str, str]:
+    """The complete environment of one instance."""
+    return {
+        **release_environment(snapshot, base),
+        "PORT": seat.port,
+        "RELCTL_APP": seat.app,
+        "RELCTL_SLOT": seat.slot,
+        MARKER: seat.marker,
+    }
+
+
+def release_environment(snapshot: Snapshot, base: Mapping[str, str]) -> dict[str, str]:
+    """What every process of a release sees: hooks and smoke commands too."""
+    return {
+        "PATH": DEFAULT_PATH,
+        **base,
+        **dict(snapshot.env),
+        "RELCTL_RELEASE": snapshot.release,
+    }

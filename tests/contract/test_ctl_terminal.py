@@ -1,0 +1,262 @@
+"""relctl as a process of its own: terminal, signals, pipes, and how fast it starts."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import api
+from tests.fakes.api import fake_reld, phase, progress, result
+
+CTL = str(Path(__file__).parents[2] / "ctl")
+
+
+@pytest.fixture
+def reld():
+    with fake_reld() as fake:
+        yield fake
+
+
+def environment(reld, **more):
+    kept = {name: value for name, value in os.environ.items() if name != "RELCTL_APP"}
+    kept |= {"PYTHONPATH": CTL, "RELCTL_SOCKET": reld.path, "PYTHONUTF8": "1", "TERM": "xterm"}
+    return kept | more
+
+
+def relctl(reld, *arguments, **more):
+    return subprocess.Popen(
+        [sys.executable, "-m", "relctl", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(reld),
+        **more,
+    )
+
+
+def on_a_terminal(reld, *arguments, columns=80, **variables):
+    """Runs relctl on a pty. Returns its exit code and all that came out."""
+    primary, secondary = pty.openpty()
+    fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with subprocess.Popen(
+        [sys.executable, "-m", "relctl", *arguments],
+        stdin=secondary,
+        stdout=secondary,
+        stderr=secondary,
+        env=environment(reld, **variables),
+        start_new_session=True,
+    ) as process:
+        os.close(secondary)
+        said = b""
+        while True:
+            try:
+                data = os.read(primary, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            said += data
+        os.close(primary)
+    return process.returncode, said.decode()
+
+
+def drawn(said):
+    """The rewritten lines: what stands between one clearing and the next."""
+    return [part for part in re.split(r"\r\x1b\[K|\r\n", said) if part.startswith(">")]
+
+
+@pytest.mark.parametrize("columns", [80, 200, 40])
+def test_on_a_terminal_phases_become_lines_under_one_live_line(reld, columns):
+    waiting = "for 120 more requests on both slots together, which takes a while"
+    reld.rollout(
+        42,
+        [
+            api.event("status", status=api.rolling("proving")),
+            phase("shifting", 5),
+            progress(percent=25),
+            progress(percent=50, waiting=waiting),
+            phase("baking", 100, phases=[{"phase": "shifting", "seconds": 60}]),
+            result(),
+        ],
+    )
+    code, said = on_a_terminal(reld, "switch", "v2", columns=columns)
+    assert code == 0
+    lines = [line.split("\x1b[K")[-1] for line in said.split("\r\n")]
+    assert lines[0] == "rollout 42: switch v1 → v2, 5 → 25 → 100 %, about 15 min 30 s"
+    for finished in ("starting    4.2 s", "shifting    1 min", "baking      10 min"):
+        assert f"  {finished}" in lines
+    assert lines.index("  starting    4.2 s") < lines.index("  shifting    1 min")
+    assert any("shifting     25 % · 1 min 12 s left"[: columns - 4] in line for line in drawn(said))
+    assert max(map(len, drawn(said))) < min(columns, 80)
+    assert any(line.startswith("requests    blue 41210") for line in lines)
+
+
+def test_no_colour_is_used_at_all(reld):
+    reld.rollout(42, [progress(), result()])
+    _, said = on_a_terminal(reld, "switch", "v2", NO_COLOR="1")
+    assert not re.search(r"\x1b\[[0-9;]*m", said)
+
+
+def test_a_dumb_terminal_gets_plain_lines(reld):
+    reld.rollout(42, [phase("shifting"), result()])
+    _, said = on_a_terminal(reld, "switch", "v2", TERM="dumb")
+    assert "\x1b" not in said
+    assert "2026-11-23T11:00:00.123Z shifting begins" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+def test_leaving_detaches_and_aborts_nothing(reld, number):
+    reld.rollout(42, [progress(), api.HANG])
+    process = relctl(reld, "switch", "v2")
+    assert reld.streaming.wait(20)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err == "still running: relctl watch 42 · undo: relctl abort 42\n"
+    assert [path for _, path, _ in reld.requests] == ["/v1/rollouts", "/v1/events"]
+
+
+def test_leaving_in_json_ends_with_an_object(reld):
+    reld.rollout(42, [progress(), api.HANG])
+    process = relctl(reld, "switch", "v2", "--json")
+    assert reld.streaming.wait(20)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    last = json.loads(out.splitlines()[-1])["error"]
+    assert (last["code"], last["exit"], last["rollout"]) == ("detached", 130, 42)
+    assert err == ""
+
+
+def test_watch_shows_whatever_happens_until_ctrl_c(reld):
+    reld.stream(
+        "/v1/events", [api.event("status"), api.event("instance", "blue 1 is ready"), api.HANG]
+    )
+    process = relctl(reld, "watch")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "2026-11-23T11:00:00.123Z blue 1 is ready\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err.endswith("stopped watching\n")
+
+
+def test_logs_are_followed_across_a_restart_without_the_old_lines(reld):
+    for lines in (["a", "b"], ["c"]):
+        told = [{"release": "v1", "slot": "blue", "line": line} for line in lines]
+        reld.stream("/v1/logs", [*told, api.RESTART])
+    reld.stream("/v1/logs", [api.HANG])
+    process = relctl(reld, "logs", "blue", "-f")
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(3)] == ["a\n", "b\n", "c\n"]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    asked = [query["lines"] for query in reld.asked("GET", "/v1/logs")]
+    assert asked[0] == "100"
+    assert set(asked[1:]) == {"0"}
+
+
+def test_a_terminal_that_goes_away_detaches(reld):
+    reld.rollout(42, [progress(), 0.5, *[progress(), 0.05] * 20, api.HANG])
+    primary, secondary = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "relctl", "switch", "v2"],
+        stdin=secondary,
+        stdout=secondary,
+        stderr=subprocess.PIPE,
+        env=environment(reld),
+    ) as process:
+        os.close(secondary)
+        os.read(primary, 10)
+        os.close(primary)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err == b"still running: relctl watch 42 \xc2\xb7 undo: relctl abort 42\n"
+
+
+def test_under_nohup_a_lost_terminal_changes_nothing(reld):
+    reld.rollout(42, [progress(), 1, result()])
+    process = relctl(
+        reld, "switch", "v2", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_a_closed_pipe_detaches_without_noise(reld):
+    reld.rollout(42, [0.5, *[phase("shifting"), 0.05] * 20, api.HANG])
+    process = relctl(reld, "switch", "v2")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(20) == 130
+    assert err == "still running: relctl watch 42 · undo: relctl abort 42\n"
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["history"]])
+def test_a_full_disk_under_stdout_is_told_in_one_line(reld, arguments):
+    reld.answer("GET", "/v1/rollouts", {"rollouts": [api.receipt()]})
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "relctl", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(reld),
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "relctl: cannot write the answer: the disk is full\n"
+
+
+def test_the_status_of_every_day_imports_nothing_heavy(reld):
+    code = (
+        "import sys; from relctl.__main__ import main; main(sys.argv[1:]);"
+        "print(sorted(sys.modules), file=sys.stderr)"
+    )
+    for line in (["status"], ["--json", "status", "--check"], ["status", f"--socket={reld.path}"]):
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", code, *line],
+            capture_output=True,
+            text=True,
+            env=environment(reld),
+            check=True,
+        )
+        heavy = {"click", "asyncio", "http.client", "typing", "dataclasses", "datetime", "aiohttp"}
+        assert done.stdout
+        assert heavy & set(json.loads(done.stderr.replace("'", '"'))) == set()
+
+
+def test_status_takes_at_most_five_times_an_empty_python(reld):
+    def seconds(*arguments):
+        started = time.perf_counter()
+        subprocess.run(
+            [sys.executable, *arguments],
+            check=True,
+            env=environment(reld),
+            stdout=subprocess.DEVNULL,
+        )
+        return time.perf_counter() - started
+
+    pairs = [(seconds("-c", "pass"), seconds("-m", "relctl", "status")) for _ in range(20)]
+    nothing, status = (statistics.median(column) for column in zip(*pairs, strict=True))
+    assert status <= 5 * nothing

@@ -1,0 +1,256 @@
+"""The store keeps what it was given, answers while it writes, and says what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from reld.core.model import Color, Slot, State
+from reld.core.policy import SlotPolicy
+from reld.errors import StoreError
+from reld.store.database import Store
+from reld.store.rows import AuditRow, RolloutRow
+from reld.store.schema import VERSION
+from reld.store.trouble import explain
+
+
+def row(number: int, outcome: str | None = "done") -> RolloutRow:
+    return RolloutRow.of(
+        {
+            "id": number,
+            "kind": "switch",
+            "from": "v1",
+            "to": "v2",
+            "actor": "alice",
+            "started": "2026-11-23T11:00:00.000Z",
+            "ended": None if outcome is None else "2026-11-23T11:05:00.000Z",
+            "outcome": outcome,
+            "reason": "",
+            "evidence": {"n": 1},
+        }
+    )
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = await Store.open(tmp_path / "state.db")
+    yield store
+    await store.close()
+
+
+async def test_a_new_store_has_no_state(store: Store) -> None:
+    assert await store.load_state() is None
+
+
+async def test_the_state_and_the_receipt_are_there_after_reopening(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    state = State("web", "b", blue=Slot(Color.BLUE, "v1", 1, SlotPolicy(), ()))
+    store = await Store.open(path)
+    await store.save(state, [row(1)])
+    await store.close()
+    store = await Store.open(path)
+    assert await store.load_state() == state
+    assert await store.rollout(1) == dict(row(1).receipt)
+    await store.close()
+
+
+async def test_a_receipt_that_is_saved_again_replaces_the_first(store: Store) -> None:
+    await store.save(State("web", "b"), [row(1, None)])
+    await store.save(State("web", "b"), [row(1, "rolled_back")])
+    history = await store.rollouts(10)
+    assert [entry["outcome"] for entry in history] == ["rolled_back"]
+
+
+async def test_the_history_is_newest_first_and_limited(store: Store) -> None:
+    await store.save(State("web", "b"), [row(1), row(2), row(3)])
+    history = await store.rollouts(2)
+    assert [entry["id"] for entry in history] == [3, 2]
+    assert set(history[0]) == {
+        *("id", "kind", "from", "to", "actor", "outcome", "reason", "started", "ended")
+    }
+
+
+async def test_an_unknown_rollout_or_snapshot_is_none(store: Store) -> None:
+    assert await store.rollout(7) is None
+    assert await store.snapshot(7) is None
+
+
+async def test_only_the_snapshots_to_keep_are_kept(store: Store) -> None:
+    for number in (1, 2, 3):
+        await store.put_snapshot(number, f"v{number}", {"env": {"SECRET": "ä\udc80"}})
+    await store.drop_snapshots({2})
+    assert await store.snapshot(1) is None
+    assert await store.snapshot(2) == {"env": {"SECRET": "ä\udc80"}}
+    assert await store.snapshot(3) is None
+
+
+async def test_a_dropped_snapshot_leaves_no_secret_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    store = await Store.open(path)
+    await store.put_snapshot(1, "v1", {"env": "correct horse battery staple"})
+    await store.drop_snapshots(set())
+    await store.close()
+    assert b"battery" not in path.read_bytes()
+
+
+async def test_the_audit_is_newest_first(store: Store) -> None:
+    first = AuditRow("t1", 0, None, 1, "switch", "v2", "accepted", "")
+    second = AuditRow("t2", 1000, 1000, 2, "abort", "1", "refused", "why")
+    await store.audit(first)
+    await store.audit(second)
+    assert await store.audits(5) == [second, first]
+
+
+async def test_the_files_are_for_their_owner_only_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store = await Store.open(tmp_path / "state.db")
+        await store.save(State("web", "b"))
+        modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()}
+        await store.close()
+    finally:
+        os.umask(before)
+    assert modes == {"state.db": 0o600, "state.db-wal": 0o600, "state.db-shm": 0o600}
+
+
+async def test_a_read_does_not_wait_for_a_write_that_hangs(store: Store) -> None:
+    await store.save(State("web", "b"), [row(1)])
+    entered, leave = threading.Event(), threading.Event()
+
+    def hang(connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        entered.set()
+        leave.wait(10)
+        connection.execute("ROLLBACK")
+
+    write = asyncio.create_task(store._writer.run(hang, "hang"))
+    await asyncio.to_thread(entered.wait, 5)
+    assert len(await asyncio.wait_for(store.rollouts(5), 2)) == 1
+    assert not write.done()
+    leave.set()
+    await write
+
+
+async def test_a_file_that_another_process_holds_is_a_store_error(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    store = await Store.open(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="another process holds") as caught:
+        await store.save(State("web", "b"))
+    assert "fuser" in caught.value.hint
+    other.execute("ROLLBACK")
+    other.close()
+    await store.save(State("web", "b"))
+    await store.close()
+
+
+async def test_a_damaged_file_is_a_store_error(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    path.write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
+    with pytest.raises(StoreError, match="is damaged"):
+        await Store.open(path)
+
+
+async def test_a_file_that_is_no_database_is_a_store_error(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    path.write_text("hello " * 1000)
+    with pytest.raises(StoreError, match="is damaged"):
+        await Store.open(path)
+
+
+async def test_a_strange_database_is_a_store_error(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE cats (name)")
+    other.commit()
+    other.close()
+    with pytest.raises(StoreError, match="not one of reld's"):
+        await Store.open(path)
+
+
+async def test_a_newer_schema_is_a_store_error(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    await (await Store.open(path)).close()
+    other = sqlite3.connect(path)
+    other.execute("UPDATE meta SET schema = schema + 1")
+    other.commit()
+    other.close()
+    with pytest.raises(StoreError, match=f"schema {VERSION + 1}, this reld knows {VERSION}"):
+        await Store.open(path)
+
+
+async def test_a_missing_directory_is_a_store_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="No such file or directory"):
+        await Store.open(tmp_path / "nowhere" / "state.db")
+
+
+async def test_a_symlink_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "state.db").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="cannot open the state"):
+        await Store.open(tmp_path / "state.db")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+async def test_a_closed_store_says_so_and_closes_twice(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path / "state.db")
+    await store.close()
+    await store.close()
+    with pytest.raises(StoreError, match="the store is closed"):
+        await store.save(State("web", "b"))
+
+
+def test_a_full_disk_is_named_with_its_way_out(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "x")
+    connection.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(sqlite3.Error) as caught:
+        connection.execute("CREATE TABLE t (a)")
+    connection.close()
+    error = explain(caught.value, tmp_path / "x", "save the state")
+    assert error.message == "cannot save the state: the disk is full"
+    assert error.hint == f"free some space: df -h {tmp_path}"
+
+
+# A file size limit makes the kernel refuse the write: a real I/O error without a broken disk.
+_LIMITED = """
+import asyncio, resource, sys
+from pathlib import Path
+from reld.core.model import State
+from reld.errors import StoreError
+from reld.store.database import Store
+async def main():
+    store = await Store.open(Path(sys.argv[1]))
+    await store.save(State("web", "first"))
+    size = Path(sys.argv[1] + "-wal").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 3000, resource.RLIM_INFINITY))
+    try:
+        await store.save(State("web", "x" * 100_000))
+    except StoreError as error:
+        print(error.message)
+    state = await store.load_state()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    await store.save(State("web", "later"))
+    print(state.boot, (await store.load_state()).boot)
+    await store.close()
+asyncio.run(main())
+"""
+
+
+def test_a_write_that_the_disk_refuses_changes_nothing_and_the_next_one_works(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-c", _LIMITED, str(tmp_path / "state.db")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.stderr == ""
+    said, states = done.stdout.splitlines()
+    assert said.startswith("cannot save the state: the disk ")
+    assert states == "first later"

@@ -1,0 +1,291 @@
+"""A real reld with a real gate and real releases, in a directory of its own, driven through relctl.
+
+    with Rig() as rig:
+        rig.release("v1")
+        rig.relctl("switch", "v1")
+        rig.kill_reld(); rig.start_reld()
+
+Everything that was started is ended by pid at the end; what reld left running is found by the marker
+in its environment and is part of `leftovers`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+KNOBS = ROOT / "tests" / "apps" / "knobs.py"
+TMPFS = Path("/dev/shm")
+FAST = """
+[rollout]
+steps = [5, 50, 100]
+step_time = "300ms"
+step_requests = 0
+bake = "500ms"
+drain = "300ms"
+drain_max = "5s"
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a relctl command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The last object on stdout."""
+        return json.loads(self.out.strip().splitlines()[-1])
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+
+class Rig:
+    """One app, one gate, one reld."""
+
+    def __init__(
+        self,
+        *,
+        app: str = "",
+        readiness: str = 'path = "/ready"\ndeadline = "10s"\n',
+        rest: str = FAST,
+        gate: str = "",
+        command: str = '["/usr/bin/python3", "knobs.py", "--port", "{port}"]',
+        instances: int = 1,
+        tables: str = "",
+    ) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="relctl-rig-"))
+        self.home.chmod(0o755)
+        on_tmpfs = TMPFS if TMPFS.is_dir() else None
+        self.runtime = Path(tempfile.mkdtemp(prefix="relctl-run-", dir=on_tmpfs))
+        self.runtime.chmod(0o755)
+        self.releases = self.home / "releases"
+        self.releases.mkdir()
+        self.state = self.home / "state"
+        block = free_block()
+        self.listen, self.status_port = block, block + 1
+        user = 'user = "nobody"\n' if os.geteuid() == 0 else ""
+        self.config = self.home / "web.toml"
+        self.config.write_text(
+            f"[app]\ncommand = {command}\n"
+            f'directory = "{self.releases}/{{release}}"\n{user}instances = {instances}\n{app}\n'
+            f'[ports]\nrange = "{block + 2}-{block + 41}"\n'
+            f"[readiness]\n{readiness}\n"
+            f'[gate]\nlisten = "127.0.0.1:{self.listen}"\n'
+            f'status = "127.0.0.1:{self.status_port}"\n{gate}\n{rest}\n{tables}'
+        )
+        self.reld: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        return self.runtime / "control.sock"
+
+    def __enter__(self) -> Rig:
+        self.start_reld()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            sys.stderr.write(self.reld_log()[-6000:])
+        self.close()
+
+    def release(self, name: str, **knobs: Any) -> Path:
+        """Put a release of the app with knobs in place."""
+        directory = self.releases / name
+        directory.mkdir()
+        shutil.copy(KNOBS, directory / "knobs.py")
+        (directory / "knobs.json").write_text(json.dumps(knobs))
+        return directory
+
+    def start_reld(self) -> None:
+        """Returns once it answers."""
+        command = [sys.executable, "-m", "reld", str(self.config)]
+        directories = ["--state-dir", str(self.state), "--runtime-dir", str(self.runtime)]
+        with (self.home / "reld.log").open("ab") as log:
+            self.reld = subprocess.Popen(
+                command + directories,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_environment(),
+                start_new_session=True,
+            )
+        wait_for(self._answers, 15, "reld does not answer")
+
+    def _answers(self) -> bool:
+        assert self.reld is not None
+        if self.reld.poll() is not None:
+            raise AssertionError(f"reld ended: {self.reld_log()}")
+        try:
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(str(self.socket))
+        except OSError:
+            return False
+        return True
+
+    def kill_reld(self, number: int = signal.SIGKILL) -> None:
+        assert self.reld is not None
+        self.reld.send_signal(number)
+        self.reld.wait(20)
+
+    def reld_log(self) -> str:
+        path = self.home / "reld.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def relctl(self, *words: str, timeout: float = 60) -> Answer:
+        done = self.relctl_begun(*words)
+        out, err = done.communicate(timeout=timeout)
+        return Answer(done.returncode, out, err)
+
+    def relctl_begun(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "relctl", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=_environment() | {"RELCTL_SOCKET": str(self.socket)},
+        )
+
+    def status(self) -> dict[str, Any]:
+        answer = self.relctl("status", "--json")
+        assert answer.code == 0, answer.text
+        return dict(answer.json)
+
+    def wait_status(
+        self, condition: Callable[[dict[str, Any]], Any], within: float = 30
+    ) -> dict[str, Any]:
+        """The first status for which it is true."""
+        seen: dict[str, Any] = {}
+
+        def holds() -> bool:
+            seen.clear()
+            seen.update(self.status())
+            return bool(condition(seen))
+
+        wait_for(holds, within, lambda: f"never so: {json.dumps(seen)}\n{self.reld_log()[-3000:]}")
+        return seen
+
+    def wait_phase(self, phase: str, within: float = 30) -> dict[str, Any]:
+        return self.wait_status(lambda s: s["rollout"] and s["rollout"]["phase"] == phase, within)
+
+    def wait_idle(self, within: float = 30) -> dict[str, Any]:
+        return self.wait_status(lambda s: s["rollout"] is None, within)
+
+    def get(self, path: str = "/") -> tuple[int, bytes]:
+        """One request straight to the gate."""
+        import http.client
+
+        connection = http.client.HTTPConnection("127.0.0.1", self.listen, timeout=10)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def pids(self, color: str | None = None) -> list[int]:
+        """Pids of the instances of one slot, or of both."""
+        slots = self.status()["slots"]
+        chosen = [slots[color]] if color else list(slots.values())
+        return [i["pid"] for s in chosen for i in s["instances"] if i["pid"]]
+
+    def leftovers(self) -> list[int]:
+        """Processes that run releases of this rig."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    if os.readlink(entry / "cwd").startswith(str(self.releases)):
+                        found.append(int(entry.name))
+                except OSError:
+                    continue
+        return found
+
+    def gate_pid(self) -> int | None:
+        try:
+            return int((self.runtime / "gate.pid").read_text())
+        except (OSError, ValueError):
+            return None
+
+    def close(self) -> None:
+        if self.reld is not None and self.reld.poll() is None:
+            self.reld.terminate()
+            try:
+                self.reld.wait(20)
+            except subprocess.TimeoutExpired:
+                self.reld.kill()
+                self.reld.wait()
+        gate = self.gate_pid()
+        if gate is not None:
+            for number in (signal.SIGCONT, signal.SIGTERM):
+                try:
+                    os.kill(gate, number)
+                except ProcessLookupError:
+                    break
+            wait_for(lambda: not Path(f"/proc/{gate}").exists(), 10, "the gate does not end")
+        for pid in self.leftovers():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        shutil.rmtree(self.home, ignore_errors=True)
+        shutil.rmtree(self.runtime, ignore_errors=True)
+
+
+def wait_for(condition: Callable[[], bool], within: float, words: str | Callable[[], str]) -> None:
+    """Ask often until it is so; an AssertionError with the words when it never is."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(words if isinstance(words, str) else words())
+        time.sleep(0.02)
+
+
+def free_block(count: int = 42) -> int:
+    """The first of `count` loopback ports in a row that nobody listens on, below the ephemeral ones."""
+    import random
+
+    for _ in range(200):
+        first = random.randrange(10000, 32000 - count)
+        if all(_free(port) for port in range(first, first + count)):
+            return first
+    raise AssertionError("no free ports")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _environment() -> dict[str, str]:
+    path = f"{ROOT / 'daemon'}:{ROOT / 'ctl'}"
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RELCTL_", "PYTHON"))}
+    return kept | {"PYTHONPATH": path}
