@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 KNOBS = ROOT / "tests" / "apps" / "knobs.py"
@@ -98,7 +98,7 @@ class Rig:
     def socket(self) -> Path:
         return self.runtime / "control.sock"
 
-    def __enter__(self) -> Rig:
+    def __enter__(self) -> Self:
         self.start_reld()
         return self
 

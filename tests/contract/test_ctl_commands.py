@@ -474,15 +474,16 @@ def test_a_bug_is_70_one_line_and_how_to_report_it(reld, capsys, flags, monkeypa
 
 def test_offline_moves_the_lanes_without_a_reld(capsys, tmp_path):
     lanes = tmp_path / "web" / "lanes" / "41"
-    (lanes / "0").mkdir(parents=True)
-    (lanes / "25").mkdir()
-    (lanes / "current").symlink_to("25")
+    (lanes / "000").mkdir(parents=True)
+    (lanes / "025").mkdir()
+    (lanes / "current").symlink_to("025")
+    (lanes / "back").symlink_to("000")
     where = ["--socket", str(tmp_path / "web" / "control.sock")]
     assert main(["rollback", "--offline", *where]) == 0
     said = capsys.readouterr()
     assert said.out == "rollout 41: 25 % → 0 %, all traffic goes to the live slot\n"
     assert "goes on with the revert: systemctl start reld@web" in said.err
-    assert os.readlink(lanes / "current") == "0"
+    assert os.readlink(lanes / "current") == "000"
     assert main(["rollback", "--offline", "--json", *where]) == 0
     assert objects(capsys.readouterr().out) == [{"rollout": 41, "from": "0", "to": "0"}]
 

@@ -241,7 +241,10 @@ async def test_a_frozen_gate_is_named_and_thawed():
         await until(lambda: all(master.stopped(process) for process in frozen))
         async with kept(gate) as told:
             await until(lambda: told and told[-1] == "", 8.0)
-            assert told[0] == "the gate runs but does not answer within 3 s"
+            assert told[0] in (  # whichever it looks at first
+                "the gate runs but does not answer within 3 s",
+                "the gate's master process was stopped",
+            )
         assert (await ask(gate.settings.listen)).name == "old"
 
 
