@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+from pathlib import Path
 
 from reld.core.model import Exit
 
@@ -60,14 +61,15 @@ async def wait_exit(pidfd: int, child: Child | None) -> Exit:
     Args:
         pidfd: of the process; not closed.
         child: from `Held.child` if this reld started it: code or signal are known then. None for an
-            adopted one: known only from Linux 6.15 on, else `Exit()`.
+            adopted one: known from Linux 6.15 on, or if its new parent is slow to reap it; else
+            `Exit()`.
     """
     if child is not None:
         return await child.wait()
     await _readable(pidfd)
     deadline = asyncio.get_running_loop().time() + _REAPED_SOON
     while True:
-        found = _ask_kernel(pidfd)
+        found = _as_zombie(pidfd) or _ask_kernel(pidfd)
         if found is not None:
             return found
         if not _KERNEL.tells or asyncio.get_running_loop().time() > deadline:
@@ -111,6 +113,30 @@ def _ask_kernel(pidfd: int) -> Exit | None:
     if not info[0] & _PIDFD_INFO_EXIT:
         return None
     return _from_wait_status(info[15])
+
+
+def _as_zombie(pidfd: int) -> Exit | None:
+    """How it ended, while its parent has not reaped it: the last field of /proc/PID/stat (root only)."""
+    pid = _pid_behind(pidfd)
+    if pid is None:
+        return None
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    # Asked again: by now it may have been reaped and its pid given to somebody else. Without the
+    # right to see it the field is 0, which is also what a good end looks like: then nothing is known.
+    if fields[0] != b"Z" or fields[-1] == b"0" or _pid_behind(pidfd) != pid:
+        return None
+    return _from_wait_status(int(fields[-1]))
+
+
+def _pid_behind(pidfd: int) -> int | None:
+    for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text("ascii").splitlines():
+        if line.startswith("Pid:"):
+            pid = int(line.split()[1])
+            return pid if pid > 0 else None
+    return None
 
 
 def _from_waitid(code: int, status: int) -> Exit:
