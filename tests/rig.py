@@ -11,6 +11,8 @@ in its environment and is part of `leftovers`.
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 import json
 import os
 import shutil
@@ -19,25 +21,38 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.load.load import Load, Mix, Summary
+
 ROOT = Path(__file__).resolve().parent.parent
 KNOBS = ROOT / "tests" / "apps" / "knobs.py"
 TMPFS = Path("/dev/shm")
-FAST = """
-[rollout]
-steps = [5, 50, 100]
-step_time = "300ms"
-step_requests = 0
-bake = "500ms"
-drain = "300ms"
-drain_max = "5s"
-"""
+
+
+def fast(**settings: Any) -> str:
+    """A `[rollout]` table that takes a second or two; `settings` replace what it says."""
+    values: dict[str, Any] = {
+        "steps": [5, 50, 100],
+        "step_time": "300ms",
+        "step_requests": 0,
+        "bake": "500ms",
+        "drain": "300ms",
+        "drain_max": "5s",
+    }
+    lines = [f"{key} = {json.dumps(value)}" for key, value in (values | settings).items()]
+    return "\n".join(["[rollout]", *lines, ""])
+
+
+FAST = fast()
+HELD = fast(steps=[5, 95, 100], step_time="60s", bake="60s", step_max="10m")
+"""Goes on only when somebody says so: relctl promote."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,7 @@ class Rig:
         command: str = '["/usr/bin/python3", "knobs.py", "--port", "{port}"]',
         instances: int = 1,
         tables: str = "",
+        user: str = "nobody",
     ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="relctl-rig-"))
         self.home.chmod(0o755)
@@ -82,11 +98,11 @@ class Rig:
         self.state = self.home / "state"
         block = free_block()
         self.listen, self.status_port = block, block + 1
-        user = 'user = "nobody"\n' if os.geteuid() == 0 else ""
+        account = f'user = "{user}"\n' if os.geteuid() == 0 else ""
         self.config = self.home / "web.toml"
         self.config.write_text(
             f"[app]\ncommand = {command}\n"
-            f'directory = "{self.releases}/{{release}}"\n{user}instances = {instances}\n{app}\n'
+            f'directory = "{self.releases}/{{release}}"\n{account}instances = {instances}\n{app}\n'
             f'[ports]\nrange = "{block + 2}-{block + 41}"\n'
             f"[readiness]\n{readiness}\n"
             f'[gate]\nlisten = "127.0.0.1:{self.listen}"\n'
@@ -108,9 +124,11 @@ class Rig:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        log = self.reld_log()
         if error is not None:
-            sys.stderr.write(self.reld_log()[-6000:])
+            sys.stderr.write(log[-6000:])
         self.close()
+        assert error is not None or "Traceback" not in log, log
 
     def release(self, name: str, **knobs: Any) -> Path:
         """Put a release of the app with knobs in place."""
@@ -170,10 +188,40 @@ class Rig:
             env=_environment() | {"RELCTL_SOCKET": str(self.socket)},
         )
 
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """One request straight to reld's socket, for what relctl would be too slow or too careful."""
+        connection = _OnSocket(str(self.socket))
+        try:
+            text = None if body is None else json.dumps(body)
+            connection.request(method, path, text, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
     def status(self) -> dict[str, Any]:
-        answer = self.relctl("status", "--json")
+        code, told = self.ask("GET", "/v1/status")
+        assert code == 200, told
+        return dict(told)
+
+    def receipt(self, number: int) -> dict[str, Any]:
+        code, told = self.ask("GET", f"/v1/rollouts/{number}")
+        assert code == 200, told
+        return dict(told)
+
+    def live_v1(self, *others: str, **knobs: Any) -> None:
+        """v1 with these knobs is live; the others are there, without any."""
+        self.release("v1", **knobs)
+        for name in others:
+            self.release(name)
+        answer = self.relctl("switch", "v1")
         assert answer.code == 0, answer.text
-        return dict(answer.json)
+
+    def edit(self, old: str, new: str) -> None:
+        """Change the config file; reld reads it at the next rollout."""
+        text = self.config.read_text()
+        assert old in text, text
+        self.config.write_text(text.replace(old, new))
 
     def wait_status(
         self, condition: Callable[[dict[str, Any]], Any], within: float = 30
@@ -192,13 +240,16 @@ class Rig:
     def wait_phase(self, phase: str, within: float = 30) -> dict[str, Any]:
         return self.wait_status(lambda s: s["rollout"] and s["rollout"]["phase"] == phase, within)
 
+    def wait_share(self, percent: int, within: float = 30) -> dict[str, Any]:
+        return self.wait_status(
+            lambda s: s["rollout"] and s["rollout"]["percent"] == percent, within
+        )
+
     def wait_idle(self, within: float = 30) -> dict[str, Any]:
         return self.wait_status(lambda s: s["rollout"] is None, within)
 
     def get(self, path: str = "/") -> tuple[int, bytes]:
         """One request straight to the gate."""
-        import http.client
-
         connection = http.client.HTTPConnection("127.0.0.1", self.listen, timeout=10)
         try:
             connection.request("GET", path)
@@ -262,7 +313,51 @@ def wait_for(condition: Callable[[], bool], within: float, words: str | Callable
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(words if isinstance(words, str) else words())
-        time.sleep(0.02)
+        time.sleep(0.01)
+
+
+class _OnSocket(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=10)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(10)
+        self.sock.connect(self._path)
+
+
+class LoadInThread:
+    """The clients of `tests.load`, in a thread of their own: the test itself may wait for things.
+
+    with LoadInThread(port, tls_port, mix) as load: load.wait_for(50); …; load.stop()
+    """
+
+    def __init__(self, port: int, tls_port: int | None, mix: Mix) -> None:
+        self._load = Load("127.0.0.1", port, tls_port=tls_port, mix=mix)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._do(self._load.__aenter__())
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def wait_for(self, requests: int) -> None:
+        """Until that many more requests were answered."""
+        self._do(self._load.wait_for(requests))
+
+    def stop(self) -> Summary:
+        return self._do(self._load.stop())
+
+    def _do(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
 
 
 def free_block(count: int = 42) -> int:
