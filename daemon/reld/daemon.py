@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from systemd.daemon import notify
+
 from reld.api.clock import iso
 from reld.api.hub import Hub
 from reld.api.server import Server
@@ -101,6 +103,7 @@ async def _run(config: Config, places: Places, store: Store) -> None:
     running = asyncio.create_task(engine.run())
     await server.start(places.socket, group=_operators_group())
     log.info("reld looks after %s: %s", config.name, places.socket)
+    notify(f"READY=1\nSTATUS=looks after {config.name}")  # no-op without systemd
     chores = [
         asyncio.create_task(_heartbeat(engine)),
         asyncio.create_task(_care_for_logs(places.logs)),
@@ -109,6 +112,7 @@ async def _run(config: Config, places: Places, store: Store) -> None:
     try:
         await _until_told_to_stop(running)
     finally:
+        notify("STOPPING=1")
         await server.stop()
         for task in (*chores, running):
             task.cancel()
