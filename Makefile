@@ -2,6 +2,7 @@
 #   make demo   see a switch, a refused release and a rollback
 #   make test   all tests          make lint   style and types
 #   make bench  the numbers        make clean  remove what make made
+#   make install, make uninstall   (root) reld and relctl in /usr/local/bin, a systemd unit
 # Debian packages are installed only where they are missing; the venv only when its inputs change.
 
 # Debian's own Python, whatever else is first in PATH: systemd-python is built against it.
@@ -11,10 +12,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench clean
+.PHONY: help venv demo test lint bench clean install uninstall
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n 1,5p
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n 1,6p
 
 venv: $(STAMP)
 
@@ -66,6 +67,28 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench
+
+# Debian's own libraries, so that their security fixes arrive by apt; a venv only keeps us apart.
+PREFIX := /opt/relctl
+install: $(STAMP)
+	@[ "$$(id -u)" = 0 ] || { echo "cannot install: not root; sudo make install" >&2; exit 1; }
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends \
+		python3-psutil python3-aiohttp python3-systemd python3-click
+	rm -rf build/wheel
+	$(BIN)/pip --disable-pip-version-check -q wheel --no-deps --no-build-isolation -w build/wheel .
+	$(PYTHON) -m venv --clear --system-site-packages $(PREFIX)
+	$(PREFIX)/bin/pip --disable-pip-version-check -q install --no-deps --no-index build/wheel/*.whl
+	ln -sf $(PREFIX)/bin/reld $(PREFIX)/bin/relctl /usr/local/bin/
+	groupadd --system --force relctl
+	install -d -m 755 /etc/relctl
+	install -D -m 644 systemd/reld@.service /etc/systemd/system/reld@.service
+	@[ ! -d /run/systemd/system ] || systemctl daemon-reload
+	@echo "write /etc/relctl/APP.toml, then: systemctl enable --now reld@APP"
+
+# The app and its gate go on serving; configs and state stay: /etc/relctl, /var/lib/relctl.
+uninstall:
+	rm -rf $(PREFIX)
+	rm -f /usr/local/bin/reld /usr/local/bin/relctl /etc/systemd/system/reld@.service
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
