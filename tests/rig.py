@@ -148,7 +148,7 @@ class Rig:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=_environment(),
+                env=environment(),
                 start_new_session=True,
             )
         wait_for(self._answers, 15, "reld does not answer")
@@ -185,7 +185,7 @@ class Rig:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=_environment() | {"RELCTL_SOCKET": str(self.socket)},
+            env=environment() | {"RELCTL_SOCKET": str(self.socket)},
         )
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
@@ -297,7 +297,7 @@ class Rig:
                     os.kill(gate, number)
                 except ProcessLookupError:
                     break
-            wait_for(lambda: not Path(f"/proc/{gate}").exists(), 10, "the gate does not end")
+            wait_for(lambda: not runs(gate), 10, "the gate does not end")
         for pid in self.leftovers():
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -314,6 +314,14 @@ def wait_for(condition: Callable[[], bool], within: float, words: str | Callable
         if time.monotonic() > deadline:
             raise AssertionError(words if isinstance(words, str) else words())
         time.sleep(0.01)
+
+
+def runs(pid: int) -> bool:
+    """A zombie, which its new parent has not looked after yet, does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 class _OnSocket(http.client.HTTPConnection):
@@ -380,7 +388,7 @@ def _free(port: int) -> bool:
     return True
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     path = f"{ROOT / 'daemon'}:{ROOT / 'ctl'}"
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("RELCTL_", "PYTHON"))}
     return kept | {"PYTHONPATH": path}

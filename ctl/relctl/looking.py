@@ -74,7 +74,7 @@ def history(call: Call, limit: int) -> int:
             local(rollout.get("started")),
             took(rollout.get("started"), rollout.get("ended")),
             rollout.get("actor") or NONE,
-            rollout.get("reason") or "",
+            str(rollout.get("reason") or "").partition("\n")[0],
         )
         for rollout in answer.get("rollouts") or []
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from relctl.errors import DONE, FAILED, NEEDS_OPERATOR, WENT_BACK
-from relctl.text import NONE, clean, duration, labelled, local, table, took, way
+from relctl.text import NONE, clean, duration, labelled, local, paragraph, table, took, way
 
 GONE_BACK = ("rolled_back", "aborted")
 
@@ -47,7 +47,9 @@ def full(receipt: dict[str, Any]) -> list[str]:
     """`relctl show`: the same, and everything that led there."""
     pairs = _pairs(receipt)
     for key, value in _mapping(receipt.get("evidence")).items():
-        pairs.append((f"evidence {clean(key)}", _plain(value)))
+        lines_ = isinstance(value, list) and all(isinstance(line, str) for line in value)
+        text = paragraph("\n".join(value)) if lines_ else _plain(value)
+        pairs.append((f"evidence {clean(key)}", text))
     shown = labelled(pairs)
     phases = [phase for phase in receipt.get("phases") or [] if isinstance(phase, dict)]
     if phases:
@@ -64,7 +66,7 @@ def _pairs(receipt: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (f"rollout {receipt.get('id')}", f"{outcome}, {kind}{who}"),
         ("from → to", way(receipt.get("from"), receipt.get("to"))),
-        ("reason", clean(receipt.get("reason") or "")),
+        ("reason", paragraph(receipt.get("reason") or "")),
         ("requests", _requests(_mapping(receipt.get("requests")))),
         ("reloads", clean(receipt["reloads"]) if receipt.get("reloads") is not None else ""),
         ("drain", _drain(_mapping(receipt.get("drain")))),

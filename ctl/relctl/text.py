@@ -20,6 +20,14 @@ def clean(value: object) -> str:
     return "".join(character if character.isprintable() else " " for character in text).strip()
 
 
+def paragraph(value: object) -> str:
+    """The same for text of several lines: they stay, with their indents."""
+    return "\n".join(
+        "".join(c if c.isprintable() else " " for c in line).rstrip()
+        for line in str(value).split("\n")
+    ).strip("\n")
+
+
 def clip(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
@@ -88,7 +96,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
 
 
 def labelled(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    """Aligned `label  value` lines; pairs without a value are left out."""
+    """Aligned `label  value` lines, also of values with several; without a value: left out."""
     kept = [(label, value) for label, value in pairs if value]
     width = max((len(label) for label, _ in kept), default=0)
-    return [f"{label.ljust(width)}  {value}" for label, value in kept]
+    shown = []
+    for label, value in kept:
+        first, *more = value.split("\n")
+        shown.append(f"{label.ljust(width)}  {first}")
+        shown += [f"{' ' * width}  {line}" for line in more]
+    return shown

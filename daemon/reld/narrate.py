@@ -54,6 +54,8 @@ def _instances(before: State, after: State) -> list[str]:
                     texts.append(f"{name} is ready")
                 case InstanceState.UNREADY:
                     texts.append(f"{name} is not ready any more: {_line(instance.detail)}")
+                case InstanceState.KILLING if instance.exit is not None and not instance.started_at:
+                    texts.append(f"{name} could not be started")
                 case InstanceState.KILLING if instance.exit is not None:
                     texts.append(f"{name} exited: {instance.exit}")
                 case InstanceState.KILLING:

@@ -21,7 +21,7 @@ from reld.core import commands as c
 from reld.core.model import Color, Kind, Outcome, Phase, Rollout, State
 from reld.core.policy import Policy
 from reld.engine import Engine
-from reld.errors import BadRequest, Busy, NeedsOperator, Refused
+from reld.errors import BadRequest, Busy, NeedsOperator, Refused, StoreError
 from reld.host.snapshots import Snapshots
 from reld.narrate import narrate
 from reld.processes import logs
@@ -57,6 +57,7 @@ class EngineService:
         self._snapshots = snapshots
         self._hub = hub
         self._logs_at = logs_at
+        self._telling: set[asyncio.Task[None]] = set()
         engine.watch(self._tell_readers)
 
     # reads: never wait for a rollout
@@ -83,9 +84,18 @@ class EngineService:
         running, last = self.state().rollout, self.state().last
         if running is not None and running.id == number:
             return receipt(running, self.vitals(), running=True)
-        stored = await self._store.rollout(number)
-        if stored is None and last is not None and last.id == number:
-            return receipt(last, self.vitals(), running=False)
+        known = last if last is not None and last.id == number else None
+        try:
+            async with asyncio.timeout(PERSIST_PATIENCE):
+                if known is not None:  # what is on disk says more: the log's end, notes
+                    await self._engine.until(lambda _: True)
+                stored = await self._store.rollout(number)
+        except (TimeoutError, StoreError):
+            if known is None:
+                raise
+            stored = None
+        if stored is None and known is not None:
+            return receipt(known, self.vitals(), running=False)
         return stored
 
     async def releases(self) -> list[dict[str, Any]]:
@@ -154,7 +164,7 @@ class EngineService:
             return attached
         refusal = c.refuse(self.state(), begin)
         if refusal is not None:
-            raise _raised(refusal)
+            raise _raised(self._with_age(refusal))
         plan = self._plan(begin)
         if options.dry_run:
             return {"id": None, "plan": plan}
@@ -164,6 +174,13 @@ class EngineService:
         assert running is not None
         await self._on_disk()
         return {"id": running.id, "attached": False, "already": False, "plan": plan}
+
+    def _with_age(self, refusal: c.Refusal) -> c.Refusal:
+        running = self.state().rollout
+        if refusal.why is not c.Why.BUSY or running is None:
+            return refusal
+        age = boottime() - running.began
+        return replace(refusal, message=f"{refusal.message}, it began {age:.0f} s ago")
 
     async def steer(self, steer: Steer, caller: Caller) -> dict[str, Any]:
         number = steer.rollout
@@ -246,8 +263,14 @@ class EngineService:
                 extra["status"] = status(after, self.vitals())
             self._hub.publish(news.event, news.text, news.rollout, **extra)
         if before.rollout is not None and after.last is not before.last and after.last:
-            told = receipt(after.last, self.vitals(), running=False)
-            self._hub.publish("result", told["summary"], after.last.id, receipt=told)
+            task = asyncio.create_task(self._tell_result(after.last))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def _tell_result(self, ended: Rollout) -> None:
+        """What people are told is what is on disk."""
+        told = await self.rollout(ended.id) or receipt(ended, self.vitals(), running=False)
+        self._hub.publish("result", told["summary"], ended.id, receipt=told)
 
 
 def _with_options(policy: Policy, options: Options) -> Policy:

@@ -91,7 +91,9 @@ class Seat:
 
     @property
     def marker(self) -> str:
-        return f"{self.app}.{self.boot[:8]}.{self.number}"
+        # With the port, which one process of the machine has at a time: another reld may look after
+        # an app of the same name and count its instances as we do, and must not kill ours by this.
+        return f"{self.app}.{self.boot[:8]}.{self.number}.{self.port}"
 
 
 def placeholders(snapshot: Snapshot, seat: Seat) -> dict[str, str]:

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from reld.nginx import lanes
 from relctl import offline
 from relctl.errors import CtlError
+from reld.nginx import lanes
 
 
 def lay(runtime, rollout, share):

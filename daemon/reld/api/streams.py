@@ -191,9 +191,11 @@ async def _ended(service: Service, number: int) -> dict[str, Any] | None:
     state = service.state()
     if state.rollout is not None and state.rollout.id == number:
         return None
-    if state.last is not None and state.last.id == number:
+    found = await service.rollout(number)  # says more than the state: the log's end, notes
+    known = state.last is not None and state.last.id == number
+    if known and (found is None or found["outcome"] is None):
+        assert state.last is not None
         return receipt(state.last, service.vitals(), running=False)
-    found = await service.rollout(number)
     if found is None:
         raise NotFound(f"cannot follow rollout {number}: there is none", "relctl history")
     return found if found["outcome"] is not None else None

@@ -111,6 +111,8 @@ def can_go_back(state: State) -> bool:
     rollout = state.rollout
     if rollout is None or rollout.kind in (Kind.STOP, Kind.CONTRACT):
         return False
+    if rollout.kind is Kind.ROLLBACK:
+        return False  # typed twice it must not undo itself; `abort` says what is meant
     return rollout.phase is Phase.REVERTING or _refuse_abort(state, rollout) is None
 
 
@@ -141,11 +143,11 @@ def already(state: State, begin: Begin) -> str:
 def release_of(state: State, begin: Begin) -> str:
     """Which release a command means."""
     live = state.slot(state.live)
+    if begin.kind in (Kind.RESTART, Kind.CONTRACT):
+        return live.release if live is not None else ""
     if begin.release is not None:
         return begin.release
     match begin.kind:
-        case Kind.RESTART | Kind.CONTRACT:
-            return live.release if live is not None else ""
         case Kind.START:
             return state.good[-1].release if state.good else ""
         case Kind.ROLLBACK:
@@ -181,7 +183,8 @@ def _refuse_begin(state: State, begin: Begin) -> Refusal | None:
     live = state.slot(state.live)
     if begin.kind in (Kind.RESTART, Kind.CONTRACT, Kind.ROLLBACK) and live is None:
         return Refusal(Why.REFUSED, f"{what}: nothing is live", "relctl switch RELEASE")
-    if live is not None and live.external and begin.kind in (Kind.RESTART, Kind.STOP):
+    foreign = (live is None or live.external) and any(s.external for s in state.slots)
+    if foreign and begin.kind in (Kind.RESTART, Kind.STOP, Kind.CONTRACT):
         message = f"{what}: the live app was not started by reld"
         return Refusal(Why.REFUSED, message, "relctl switch RELEASE")
     if not release and begin.kind is not Kind.STOP:

@@ -172,7 +172,7 @@ def _of_rollout(rollout: Rollout) -> set[Effect]:
         effects.add(Prepare(rollout.id))
     if rollout.phase is Phase.PROVING and rollout.smoke is None:
         effects.add(Smoke(rollout.id))
-    if rollout.moved and rollout.share != rollout.wanted_share:
+    if rollout.moved and (rollout.unsure or rollout.share != rollout.wanted_share):
         effects.add(MoveLanes(rollout.id, rollout.wanted_share))
     if rollout.phase is Phase.DRAINING and rollout.leaving and rollout.drain_since is not None:
         effects.add(CountDrain(rollout.id, rollout.leaving, rollout.not_named_since))

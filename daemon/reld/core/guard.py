@@ -21,7 +21,7 @@ def guard(state: State) -> str:
         if instance.exit is not None or instance.state is InstanceState.EXITED:
             how = str(instance.exit) if instance.exit is not None else "gone"
             told = f": {instance.detail}" if instance.detail else ""
-            if instance.identity is None:
+            if instance.identity is None or not instance.started_at:
                 return f"{which} could not be started{told}"
             return f"{which} exited ({how}){told}"
         if sick(candidate, instance):

@@ -250,14 +250,23 @@ def _to_stop(slot: Slot, instance: Instance, at: float) -> Instance:
 
 def kill_all(slot: Slot, at: float) -> Slot:
     """Whatever still runs is killed: nobody needs it and nothing may reach it."""
-    return replace(
-        slot,
-        instances=tuple(
-            replace(i, state=InstanceState.KILLING, deadline=at + KILL_TIME)
-            if i.runs and i.state is not InstanceState.KILLING
-            else i
-            for i in slot.instances
-        ),
+    return replace(slot, instances=tuple(_to_kill(i, at) for i in slot.instances))
+
+
+def _to_kill(instance: Instance, at: float) -> Instance:
+    if instance.state is InstanceState.WANTED:
+        return replace(instance, state=InstanceState.EXITED, deadline=None)
+    if instance.runs and instance.state is not InstanceState.KILLING:
+        return replace(instance, state=InstanceState.KILLING, deadline=at + KILL_TIME)
+    return instance
+
+
+def past_killing(slot: Slot, at: float) -> bool:
+    """Everything was killed, and what is left has had its time to die."""
+    return all(
+        i.state is InstanceState.EXITED
+        or (i.state is InstanceState.KILLING and i.deadline is not None and at >= i.deadline)
+        for i in slot.instances
     )
 
 

@@ -147,7 +147,7 @@ def _of_rollout(state: State, rollout: Rollout, event: _RolloutEvent) -> State:
             prepared = replace(rollout, prepared=True, addresses=addresses)
             return replace(state, rollout=prepared)
         case PrepareFailed(detail=detail):
-            if rollout.prepared is not None:
+            if rollout.phase is not Phase.PREPARING or rollout.prepared is not None:
                 return state
             return replace(state, rollout=replace(rollout, prepared=False, detail=detail))
         case SmokeEnded(passed=passed, detail=detail):
@@ -157,7 +157,7 @@ def _of_rollout(state: State, rollout: Rollout, event: _RolloutEvent) -> State:
         case HookEnded():
             return replace(state, rollout=_hook_ended(rollout, event))
         case LanesMoved(share=share):
-            moved = replace(rollout, share=share)
+            moved = replace(rollout, share=share, unsure=False)
             return replace(state, rollout=moved, lanes_trouble="")
         case LanesStuck(detail=detail):
             return replace(state, lanes_trouble=detail)
@@ -257,6 +257,8 @@ def _alarms_of(rollout: Rollout) -> list[float]:
             return [rollout.since + 2 * policy.reload_deadline]
         case Phase.SHIFTING if rollout.step_since is not None:
             return [rollout.step_since + policy.step_time, rollout.step_since + policy.step_max]
+        case Phase.SHIFTING:
+            return [rollout.since + life.TOLD_AFTER]
         case Phase.BAKING:
             return [rollout.since + policy.bake]
         case Phase.REVERTING:

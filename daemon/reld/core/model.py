@@ -136,11 +136,15 @@ class Slot:
     @property
     def fit(self) -> bool:
         """Every instance runs and was ready since it was started."""
+        if self.external:
+            return not self.dead
         return all(i.was_ready for i in self.instances)
 
     @property
     def dead(self) -> bool:
-        """No instance runs."""
+        """No instance runs; an external app, whose process nobody here knows: it does not answer."""
+        if self.external:
+            return all(i.state is not InstanceState.READY for i in self.instances)
         return not any(i.runs for i in self.instances)
 
 
@@ -246,10 +250,12 @@ class Rollout:
     prepared: bool | None = None
     addresses: tuple[str, ...] = ()  # leased for the candidate
     smoke: bool | None = None
+    admitted: bool = False  # the gate has named both slots
     detail: str = ""  # why prepare or smoke failed
     step: int = -1  # index into policy.steps
     share: int = 0  # lanes that the gate was seen to obey
     wanted_share: int = 0
+    unsure: bool = False  # a move was begun and never confirmed: the share may be another
     step_since: float | None = None  # the share of this step was seen obeyed
     step_base: int = 0  # requests on both slots when the step began
     drain_since: float | None = None  # the leaving slot was no longer exposed

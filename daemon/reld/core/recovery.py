@@ -23,6 +23,7 @@ from reld.core.model import (
     Slot,
     State,
 )
+from reld.core.routing import suspected
 
 _UNCOMMITTED = (Phase.ADMITTING, Phase.SHIFTING, Phase.BAKING, Phase.COMMITTING)
 _UNSEEN = (Phase.PREPARING, Phase.STARTING, Phase.PROVING)
@@ -53,13 +54,13 @@ class Observed:
 def recover(state: State, observed: Observed, at: float) -> State:
     """The state that fits what was found."""
     rebooted = observed.boot != state.boot
+    state = replace(state, gate=_gate_found(state.gate, observed))  # first: live may have flipped
     if rebooted:
         state = _rebooted(state, observed, at)
     for slot in state.slots:
         corrected = _instances_found(slot, observed, at, rebooted=rebooted)
         if corrected != slot:
             state = state.with_slot(slot.color, corrected)
-    state = replace(state, gate=_gate_found(state.gate, observed))
     if state.rollout is not None:
         state = replace(state, rollout=_rollout_found(state.rollout, observed, at))
     return settle(state, at)
@@ -74,6 +75,8 @@ def _instances_found(slot: Slot, observed: Observed, at: float, *, rebooted: boo
             found.append(replace(instance, spawn_at=0.0))
         elif rebooted:
             found.append(replace(instance, state=InstanceState.EXITED, deadline=None, spawn_at=0.0))
+        elif instance.state is InstanceState.KILLING:
+            found.append(replace(instance, deadline=at + KILL_TIME))
         elif instance.state in _HAD_PROCESS:
             found.append(_process_found(slot, instance, observed, at))
         else:
@@ -82,25 +85,28 @@ def _instances_found(slot: Slot, observed: Observed, at: float, *, rebooted: boo
 
 
 def _process_found(slot: Slot, instance: Instance, observed: Observed, at: float) -> Instance:
-    if instance.number in observed.alive and instance.state is not InstanceState.HELD:
+    if instance.number in observed.alive:
         found = replace(instance, adopted=True)
+        if found.state is InstanceState.HELD:
+            # Let go just before reld ended, or it ends by itself: its launch pipe is closed.
+            found = replace(found, state=InstanceState.STARTING, started_at=at)
         if found.state is InstanceState.STARTING:  # nobody asked it while reld was away
             found = replace(found, deadline=at + slot.policy.ready_deadline)
+        if found.state is InstanceState.STOPPING and found.deadline and not found.signalled:
+            found = replace(found, deadline=at + slot.policy.stop_timeout)  # nobody asked it to go
         return found
-    return replace(  # a held child dies with the reld that held it
-        instance, state=InstanceState.KILLING, exit=Exit(), deadline=at + KILL_TIME
-    )
+    return replace(instance, state=InstanceState.KILLING, exit=Exit(), deadline=at + KILL_TIME)
 
 
 def _gate_found(gate: Gate, observed: Observed) -> Gate:
     flying = gate.in_flight
     if flying is not None and observed.serving == flying.generation:
         return Gate(verified=flying)
-    suspects = gate.suspects if flying is None else (*gate.suspects, flying)
+    suspects = gate.suspects if flying is None else suspected(gate.suspects, flying)
     known = {gate.verified.generation, *(s.generation for s in suspects)}
     if observed.serving is not None and observed.serving not in known:
         # Somebody else's doing: only a newer generation of ours makes it certain again.
-        suspects = (*suspects, Loaded(observed.serving, gate.verified.routing))
+        suspects = suspected(suspects, Loaded(observed.serving, gate.verified.routing))
     return replace(gate, in_flight=None, deadline=None, suspects=suspects, retry_at=0.0)
 
 
@@ -119,7 +125,7 @@ def _rollout_found(rollout: Rollout, observed: Observed, at: float) -> Rollout:
     if observed.share is None or observed.share == rollout.share:
         return rollout
     below = observed.share < min(rollout.share, rollout.wanted_share)
-    rollout = replace(rollout, share=observed.share)
+    rollout = replace(rollout, share=observed.share, unsure=False)
     if below and rollout.phase in (Phase.SHIFTING, Phase.BAKING) and rollout.turning is None:
         return replace(rollout, turning=Outcome.ROLLED_BACK, reason="the lanes were moved back")
     return rollout
@@ -136,7 +142,6 @@ def _rebooted(state: State, observed: Observed, at: float) -> State:
         rollout=rollout,
         resting=(),
         old_lanes=(),
-        gate=replace(state.gate, retry_at=0.0, deadline=None),
     )
 
 
@@ -149,11 +154,13 @@ def _rollout_rebooted(state: State, rollout: Rollout, at: float) -> Rollout:
         step_since=None if rollout.step_since is None else at,
         drain_since=None if rollout.drain_since is None else at,
         share=0,
+        unsure=False,
         marks=(),
         hooks=tuple(replace(h, deadline=at + rollout.policy.hook_timeout) for h in rollout.hooks),
     )
     uncommitted = rollout.phase in _UNCOMMITTED and not committed
     if rollout.candidate is not None and (uncommitted or rollout.phase in _UNSEEN):
-        outcome = Outcome.ROLLED_BACK if rollout.moved else Outcome.FAILED
+        back = rollout.moved and rollout.old is not None
+        outcome = Outcome.ROLLED_BACK if back else Outcome.FAILED
         return replace(rollout, turning=outcome, reason="the machine was rebooted")
     return rollout

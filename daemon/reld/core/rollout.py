@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from reld.core.guard import cornered, guard
-from reld.core.instances import KILL_TIME, empty, kill_all, put_slot, stop_all
+from reld.core.instances import empty, kill_all, past_killing, put_slot, stop_all
 from reld.core.model import (
     Good,
     Hook,
@@ -105,15 +105,16 @@ def admitting(state: State, rollout: Rollout, at: float) -> State:
     why = guard(state)
     if why:
         return _turn_back(state, rollout, Outcome.FAILED, why, at)
-    if state.gate.failures:
+    if not rollout.admitted and state.gate.failures:
         return _turn_back(state, rollout, Outcome.FAILED, f"the gate: {state.gate.trouble}", at)
-    if not settled(state):
+    if not rollout.admitted and not settled(state):
         if at >= rollout.since + 2 * rollout.policy.reload_deadline:
             why = "the gate did not take the new config in time"
             return _turn_back(state, rollout, Outcome.FAILED, why, at)
         return state
+    rollout = replace(rollout, admitted=True)  # what the gate does in a pause condemns nobody
     if rollout.paused:
-        return _wait(state, rollout, "paused by a person: relctl resume goes on")
+        return _wait(_with(state, rollout), rollout, "paused by a person: relctl resume goes on")
     return _step_to(_enter(state, rollout, Phase.SHIFTING, at), 0, at)
 
 
@@ -127,7 +128,7 @@ def shifting(state: State, rollout: Rollout, at: float) -> State:
     if (rollout.full or old is None or old.dead) and rollout.step < last:
         return _step_to(state, last, at)
     if rollout.share != rollout.wanted_share:
-        return state
+        return _lanes_awaited(state, rollout, at)
     if rollout.step == last:
         rollout = _hook_begun(rollout, "after_switch", at)
         return _enter(state, replace(rollout, promoted=False, full=False), Phase.BAKING, at)
@@ -154,7 +155,7 @@ def baking(state: State, rollout: Rollout, at: float) -> State:
     if back is not None:
         return back
     if rollout.share != rollout.wanted_share:
-        return state
+        return _lanes_awaited(state, rollout, at)
     over = at >= rollout.since + rollout.policy.bake
     if not rollout.promoted:
         holding = _held(state, rollout)
@@ -167,21 +168,24 @@ def baking(state: State, rollout: Rollout, at: float) -> State:
 
 def committing(state: State, rollout: Rollout, at: float) -> State:
     """A verified reload: the new slot is the default. Live flips here."""
+    waits = ""
     if rollout.kind is not Kind.STOP:
         if rollout.turning is not None and state.gate.in_flight is None:
             return _turn_back(state, rollout, rollout.turning, rollout.reason, at)
         why = guard(state)
-        if why and not (rollout.old is not None and cornered(state)):
+        if why and cornered(state):
+            waits = f"{why}, but {rollout.from_} is not fit: going on is less bad"
+        elif why:
             bad = Outcome.ROLLED_BACK if rollout.old is not None else Outcome.FAILED
             return _turn_back(state, rollout, bad, why, at)
     if settled(state) and state.live is rollout.candidate:
         return _committed(state, rollout, at)
     if state.gate.failures:
-        why = f"the gate does not take the new config: {state.gate.trouble}"
+        refused = f"the gate does not take the new config: {state.gate.trouble}"
         if rollout.old is None or rollout.kind is Kind.STOP:
-            return _turn_back(state, rollout, Outcome.FAILED, why, at)
-        return _wait(state, rollout, f"{why}; both slots stay warm, it is tried again")
-    return state
+            return _turn_back(state, rollout, Outcome.FAILED, refused, at)
+        waits = f"{refused}; both slots stay warm, it is tried again"
+    return _wait(state, rollout, waits)
 
 
 def reverting(state: State, rollout: Rollout, at: float) -> State:
@@ -198,13 +202,12 @@ def reverting(state: State, rollout: Rollout, at: float) -> State:
             reason=f"could not go back: {old.release} is not fit any more",
         )
         return _enter(state, stays, Phase.DRAINING, at)
-    if rollout.candidate is not None and exposed(state, rollout.candidate):
+    stop = rollout.candidate is None  # one that the gate refused: nobody leaves
+    if not settled(state) if rollout.candidate is None else exposed(state, rollout.candidate):
         if at >= rollout.since + TOLD_AFTER or gate.failures:
             return _wait(state, rollout, f"going back: {gate.trouble or 'the gate is reloading'}")
         return state
-    if rollout.candidate is None:  # a stop that the gate refused: nobody leaves
-        if not settled(state):
-            return state
+    if stop:
         return _enter(state, rollout, Phase.FINISHING, at)
     phase = Phase.DRAINING if rollout.moved else Phase.STOPPING
     return _enter(state, replace(rollout, waiting=""), phase, at)
@@ -223,10 +226,14 @@ def draining(state: State, rollout: Rollout, at: float) -> State:
             why = f"{new.release} died while {leaving.release} was still warm"
             return _turn_back(state, rollout, Outcome.ROLLED_BACK, why, at)
     if exposed(state, leaving.color):
-        return _with(state, replace(rollout, drain_since=None, drained=False, left=None))
+        trouble = state.gate.trouble if state.gate.failures else ""
+        waits = f"the gate may still send requests to {leaving.release}: {trouble}"
+        rollout = replace(rollout, drain_since=None, drained=False, left=None)
+        return _wait(_with(state, rollout), rollout, waits if trouble else "")
     if rollout.drain_since is None:
         since = state.gate.verified.generation
-        return _with(state, replace(rollout, drain_since=at, not_named_since=since))
+        rollout = replace(rollout, drain_since=at, not_named_since=since, waiting="")
+        return _with(state, rollout)
     drained_for = at - rollout.drain_since
     gone = leaving.dead and not leaving.external
     patient = drained_for < rollout.policy.drain_max and not rollout.promoted
@@ -244,10 +251,9 @@ def stopping(state: State, rollout: Rollout, at: float) -> State:
         return _enter(state, rollout, Phase.FINISHING, at)
     if slot.external or empty(slot):
         return _enter(_slot_removed(state, slot, rollout, at), rollout, Phase.FINISHING, at)
-    patience = rollout.since + slot.policy.stop_timeout + 2 * KILL_TIME
-    if at >= patience:
-        locked = replace(rollout, waiting=f"slot {slot.color} is locked: it cannot be killed")
-        return _enter(state, locked, Phase.FINISHING, at)
+    if past_killing(slot, at):
+        locked = f"slot {slot.color} is locked: processes of {slot.release} cannot be killed"
+        return _wait_in(_enter(state, rollout, Phase.FINISHING, at), locked)
     stopped = stop_all(slot, at)
     return state if stopped == slot else put_slot(state, stopped)
 
@@ -271,10 +277,10 @@ def finishing(state: State, rollout: Rollout, at: float) -> State:
         since=at,
     )
     lanes = state.old_lanes
-    if rollout.moved and rollout.kind is not Kind.STOP:
+    if (rollout.moved or rollout.reloads) and rollout.kind is not Kind.STOP:
         lanes = (*lanes, Lanes(rollout.id, state.gate.verified.generation))
     good = _good_after(state.good, ended) if outcome is Outcome.DONE else state.good
-    return replace(state, rollout=None, last=ended, good=good, old_lanes=lanes)
+    return replace(state, rollout=None, last=ended, good=good, old_lanes=lanes, lanes_trouble="")
 
 
 _PHASES: dict[Phase, Callable[[State, Rollout, float], State]] = {
@@ -367,8 +373,11 @@ def _give_up(state: State, rollout: Rollout, outcome: Outcome, why: str, at: flo
 
 def _turn_back(state: State, rollout: Rollout, outcome: Outcome, why: str, at: float) -> State:
     """The lanes first, then a reload that lets the drain end."""
+    # A move that was under way may have happened: only one to 0 after it makes sure.
+    unsure = rollout.unsure or rollout.share != rollout.wanted_share
     turned = replace(
         rollout,
+        unsure=unsure,
         outcome=outcome,
         reason=why,
         turning=None,
@@ -382,7 +391,9 @@ def _turn_back(state: State, rollout: Rollout, outcome: Outcome, why: str, at: f
         paused=False,
         promoted=False,
     )
-    return _enter(state, turned, Phase.REVERTING, at)
+    state = _enter(state, turned, Phase.REVERTING, at)
+    assert state.rollout is not None
+    return reverting(state, state.rollout, at)  # before the gate is told what can still be refused
 
 
 def _committed(state: State, rollout: Rollout, at: float) -> State:
@@ -462,6 +473,18 @@ def _wait(state: State, rollout: Rollout, why: str) -> State:
     return state if rollout.waiting == why else _with(state, replace(rollout, waiting=why))
 
 
+def _wait_in(state: State, why: str) -> State:
+    return state if state.rollout is None else _wait(state, state.rollout, why)
+
+
+def _lanes_awaited(state: State, rollout: Rollout, at: float) -> State:
+    """The move is retried; what takes long is shown."""
+    if state.lanes_trouble or at >= rollout.since + TOLD_AFTER:
+        why = state.lanes_trouble or "no answer"
+        return _wait(state, rollout, f"the gate does not obey the new share: {why}")
+    return state
+
+
 def _requests(rollout: Rollout) -> int:
     return rollout.blue.total + rollout.green.total
 
@@ -525,9 +548,9 @@ def _good_after(good: tuple[Good, ...], rollout: Rollout) -> tuple[Good, ...]:
         case Kind.CONTRACT:
             return (*(replace(g, sealed=True) for g in good[:-1]), *good[-1:])
         case Kind.ROLLBACK:
-            names = [g.release for g in good]
-            kept = good[: names.index(rollout.to)] if rollout.to in names else good
-            return (*kept, entry)
+            left = {rollout.to, rollout.from_}  # neither it nor what came after it is a way back
+            first = next((n for n, g in enumerate(good) if g.release in left), len(good))
+            return (*good[:first], entry)
         case _:
             kept = tuple(g for g in good if g.release != rollout.to)
             return (*kept, entry)[-20:]

@@ -40,7 +40,7 @@ def role(state: State, color: Color) -> Role:
         return Role.LIVE if state.live is color else Role.LEAVING
     if color is rollout.leaving:
         return Role.LEAVING
-    if color is rollout.candidate and rollout.leaving is None:
+    if color is rollout.candidate and rollout.leaving is None and not rollout.committed:
         return Role.CANDIDATE
     return Role.LIVE
 
@@ -118,7 +118,9 @@ def see_to_gate(state: State, at: float) -> State:
         gave_up = ReloadEnded(gate.in_flight.generation, End.UNKNOWN, "the reload never ended")
         state = reload_ended(state, gave_up, at)
         gate = state.gate
-    if gate.in_flight is not None or settled(state) or at < gate.retry_at:
+    if settled(state):  # also when what was refused is not wanted any more
+        return replace(state, gate=fresh_start(gate)) if gate.failures else state
+    if gate.in_flight is not None or at < gate.retry_at:
         return state
     loaded = Loaded(state.next_generation, wanted(state))
     rollout = state.rollout
@@ -141,7 +143,7 @@ def reload_ended(state: State, event: ReloadEnded, at: float) -> State:
     delay = min(RETRY_FIRST * 2.0 ** min(gate.failures, 10), RETRY_MOST)
     suspects = gate.suspects
     if event.end is End.UNKNOWN:
-        suspects = (*suspects, gate.in_flight)
+        suspects = suspected(suspects, gate.in_flight)
     return replace(
         state,
         gate=replace(
@@ -156,9 +158,16 @@ def reload_ended(state: State, event: ReloadEnded, at: float) -> State:
     )
 
 
+def suspected(suspects: tuple[Loaded, ...], loaded: Loaded) -> tuple[Loaded, ...]:
+    """One more; of those that say the same the newest stands for all, or a dead gate fills the disk."""
+    others = tuple(s for s in suspects if s.routing != loaded.routing)
+    return (*others, loaded)
+
+
 def fresh_start(gate: Gate) -> Gate:
     """A new phase wants something of the gate: old failures neither delay nor condemn it."""
-    return replace(gate, retry_at=0.0, failures=0)
+    trouble = "" if gate.failures else gate.trouble  # of its process: not for us to forget
+    return replace(gate, retry_at=0.0, failures=0, trouble=trouble)
 
 
 def _resident(state: State) -> Color | None:

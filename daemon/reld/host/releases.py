@@ -21,6 +21,7 @@ from reld.probes.spec import ExecProbe, HttpProbe
 from reld.processes import ports, resources
 from reld.processes.environment import MARKER, clean_environment
 from reld.processes.run import run
+from reld.processes.tree import Tree, kill_tree, marked
 from reld.snapshot import Seat, Snapshot, environment, placeholders, release_environment, take
 
 SMOKE_TIMEOUT = 10.0
@@ -145,6 +146,7 @@ class Releases:
         snapshot = await self._hook_snapshot(running)
         argv: tuple[str, ...] = getattr(snapshot.hooks, name)
         values = {"release": snapshot.release, "directory": snapshot.directory}
+        mark = f"{self._state().app}.{self._state().boot[:8]}.hook.{rollout}.{name}"
         env = {
             **release_environment(snapshot, clean_environment(os.environ)),
             "RELCTL_APP": self._state().app,
@@ -154,7 +156,12 @@ class Releases:
             "RELCTL_TO": running.to,
             "RELCTL_HOOK": name,
             "RELCTL_HOOK_ATTEMPT": str(attempt),
+            MARKER: mark,
         }
+        if attempt > 1:
+            # A reld that was killed left it running, and a migration is not run beside itself.
+            for identity in marked(mark):
+                await kill_tree(Tree(identity, mark))
         try:
             result = await run(
                 tuple(fill(word, values) for word in argv),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 
 from reld.core.events import (
@@ -38,6 +39,8 @@ class Traffic:
         self._gate = gate
         self._tail = Tail(gate.settings.request_log)
         self._tallies: dict[str, Tally] = {}
+        # Two tasks read, each in a thread of its own: a line that both read would count twice.
+        self._reading = threading.Lock()
 
     async def reload(self, generation: int, post: Post) -> None:
         state = self._state()
@@ -127,8 +130,9 @@ class Traffic:
 
     def read_log(self) -> None:
         """Read what nginx wrote since, and count it per address."""
-        while lines := self._tail.read():
-            self._tallies = tally(lines, self._tallies)
+        with self._reading:
+            while lines := self._tail.read():
+                self._tallies = tally(lines, self._tallies)
 
     def _counted(self, color: Color, had: Counts, base: dict[str, Tally]) -> Counts:
         slot = self._state().slot(color)

@@ -86,7 +86,10 @@ def _execute(order: dict[str, Any]) -> NoReturn:
         except OSError as problem:
             # As a shell does: something that may not be run says more than nothing found. A file
             # that is there and "not found" is a script whose interpreter is missing.
-            if problem.errno not in absent or os.path.lexists(path):
+            # Of several folders, one that is closed to the user says nothing at all.
+            there = os.path.lexists(path)
+            closed = problem.errno == errno.EACCES and len(order["files"]) > 1
+            if there or not (closed or problem.errno in absent):
                 worst = _Failed(b"exec", problem.errno, path)
     raise worst
 
