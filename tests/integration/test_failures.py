@@ -113,7 +113,9 @@ def test_a_port_that_somebody_else_took_is_no_ready_release() -> None:
         rig.live_v1()
         rig.release("v2", boot_delay=0.8)
         switch = rig.relctl_begun("switch", "v2")
-        shown = rig.wait_status(lambda s: s["slots"]["green"]["instances"])
+        shown = rig.wait_status(
+            lambda s: [i["state"] for i in s["slots"]["green"]["instances"]] == ["starting"]
+        )
         with impostor(shown["slots"]["green"]["instances"][0]["port"]):
             out, err = switch.communicate(timeout=30)
         refused(rig, Answer(switch.returncode, out, err), "already in use", "{port}")
@@ -241,13 +243,14 @@ def impostor(port: int) -> Iterator[None]:
 
 def test_a_gate_whose_port_is_somebody_elses_is_told_and_starts_when_it_is_free() -> None:
     rig = Rig()
-    with impostor(rig.listen):
-        rig.start_reld()
-        shown = rig.wait_status(lambda s: s["degraded"])
-        assert str(rig.listen) in shown["degraded"], shown
-        assert rig.relctl("status", "--check").code == 3
     try:
-        rig.wait_status(lambda s: s["degraded"] is None)
+        with impostor(rig.listen):
+            rig.start_reld()
+            shown = rig.wait_status(lambda s: s["degraded"], within=10)
+            assert str(rig.listen) in shown["degraded"], shown
+            assert rig.relctl("status", "--check").code == 3
+        rig.wait_status(lambda s: s["degraded"] is None, within=10)
+        assert rig.get("/")[0] == 503
         rig.live_v1()
         assert rig.get("/")[0] == 200
     finally:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from reld.core import commands as c
-from reld.core.model import Kind, Outcome, State
+from reld.core.model import Kind, Outcome, Phase, State
 from reld.core.policy import Policy, SlotPolicy
+from tests.sim.invariants import check_tidy
 from tests.sim.world import Faults, World
 
 FAST = Policy(
@@ -24,6 +26,8 @@ FAST = Policy(
 QUIET_TIME = 1800.0
 """Virtual seconds after which calm must have led to rest."""
 QUIET_AT_LEAST = 6
+PAUSES = (0.0, 0.01, 0.1, 0.5, 2.0, 2.0, 5.0, 15.0, 50.0)
+"""Virtual seconds between two acts, at most."""
 
 
 def faults_of(r: random.Random) -> Faults:
@@ -39,6 +43,7 @@ def faults_of(r: random.Random) -> Faults:
         smoke_fails=r.choice((0.0, 0.2)),
         hook_fails=r.choice((0.0, 0.2)),
         stubborn=r.choice((0.0, 0.3)),
+        unkillable=r.choice((0.0, 0.0, 0.3)),
         lanes_stuck=r.choice((0.0, 0.3)),
         prepare_fails=r.choice((0.0, 0.1)),
         stale_results=0.5,
@@ -50,8 +55,6 @@ def random_command(r: random.Random, state: State) -> c.Command:
     rollout = state.rollout
     number = rollout.id if rollout is not None else 1
     slot = SlotPolicy(instances=r.choice((1, 2, 3)), ready_deadline=20.0, stop_timeout=5.0)
-    from dataclasses import replace
-
     policy = replace(
         FAST,
         slot=slot,
@@ -83,13 +86,25 @@ def random_command(r: random.Random, state: State) -> c.Command:
 
 def tell(seed: int) -> World:
     """One story; raises Violation where the design is broken."""
+    world = prepared(seed)
+    play(world)
+    return world
+
+
+def prepared(seed: int) -> World:
+    """The machine on which the story of this seed happens."""
     r = random.Random(seed)
     external = "127.0.0.1:8000" if r.random() < 0.2 else None
-    world = World(seed, faults_of(r), external)
+    return World(seed, faults_of(r), external)
+
+
+def play(world: World) -> None:
+    """Trouble first, then calm, which has to lead to rest."""
+    r = random.Random(f"story {world.seed}")
     world.run(r.uniform(0.0, 5.0))
     for _ in range(r.randrange(4, 30)):
         act(world, r)
-        world.run(r.choice((0.0, 0.01, 0.1, 0.5, 2.0, 5.0, 15.0)) * r.random())
+        world.run(r.choice(PAUSES) * r.random())
     world.calm()
     for turn in range(int(QUIET_TIME / 10)):
         world.run(10.0)
@@ -99,14 +114,14 @@ def tell(seed: int) -> World:
         if rollout is not None and rollout.waiting and turn % 5 == 4:
             world.command(c.Resume(rollout.id))  # a wait for a person: the person comes
             world.command(c.Promote(rollout.id))
-    world.check_tidy()
-    return world
+    check_tidy(world)
 
 
 def act(world: World, r: random.Random) -> None:
     """One thing that a person or bad luck does."""
     dice = r.random()
     alive = [p for p in world.processes.values() if p.alive and not p.held]
+    outside = world.external_process
     if dice < 0.45:
         command = random_command(r, world.state)
         if not (isinstance(command, c.Begin) and c.already(world.state, command)):
@@ -114,9 +129,9 @@ def act(world: World, r: random.Random) -> None:
     elif dice < 0.6 and alive:
         world.die(r.choice(alive))
     elif dice < 0.68 and alive:
-        r.choice(alive).sick = True
+        r.choice([*alive, outside] if outside is not None else alive).sick = True
     elif dice < 0.74 and alive:
-        r.choice(alive).sick = False
+        r.choice([*alive, outside] if outside is not None else alive).sick = False
     elif dice < 0.88:
         world.kill_reld()
         world.run(r.uniform(0.0, 3.0))
@@ -129,3 +144,25 @@ def act(world: World, r: random.Random) -> None:
         world.frozen_disk = not world.frozen_disk
         if not world.frozen_disk:
             world.persist()
+    elif dice < 0.98:
+        too_late(world)
+
+
+def too_late(world: World) -> None:
+    """Somebody aborts while it commits, and just then an instance of the old slot dies."""
+    for _ in range(300):
+        rollout = world.state.rollout
+        if rollout is None or not world.up:
+            return
+        if rollout.phase is Phase.COMMITTING:
+            break
+        world.run(0.1)
+    else:
+        return
+    world.command(c.Abort(rollout.id, "by hand"))
+    old = world.state.slot(rollout.old)
+    numbers = {i.number for i in old.instances} if old is not None else set()
+    for process in list(world.processes.values()):
+        if process.number in numbers and process.alive and not process.held:
+            world.die(process)
+            return

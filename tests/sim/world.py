@@ -1,20 +1,21 @@
 """A simulated machine for the core: processes, a gate, lanes, probes, a disk, and things going wrong.
 
-Time is virtual. The world keeps its own truth, apart from what reld believes, and checks the
-invariants of the design against that truth at every act: what is named, what gets lanes, what is
-signalled. One seed is one story; the same seed tells it again.
+Time is virtual. The world keeps its own truth, apart from what reld believes; at every act the
+invariants of the design are checked against that truth (`tests.sim.invariants` says which and where).
+One seed is one story; the same seed tells it again.
 """
 
 from __future__ import annotations
 
 import heapq
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from reld.core import effects as fx
 from reld.core import events as ev
-from reld.core.commands import Command, refuse
+from reld.core.commands import Command, Pause, Promote, Resume, refuse
 from reld.core.effects import Effect, moves_lanes_back, todo
 from reld.core.machine import alarm, first_state, step
 from reld.core.model import (
@@ -31,10 +32,10 @@ from reld.core.model import (
 )
 from reld.core.recovery import Observed, recover
 from reld.core.routing import Role, role
+from tests.sim import invariants
+from tests.sim.invariants import Violation
 
-
-class Violation(AssertionError):
-    """An invariant of the design was broken in the world."""
+_ENDING = (InstanceState.STOPPING, InstanceState.KILLING, InstanceState.EXITED)
 
 
 @dataclass
@@ -64,6 +65,7 @@ class Faults:
     smoke_fails: float = 0.0
     hook_fails: float = 0.0
     stubborn: float = 0.0
+    unkillable: float = 0.0  # for some time: in an uninterruptible sleep
     lanes_stuck: float = 0.0
     prepare_fails: float = 0.0
     stale_results: float = 0.0
@@ -102,6 +104,12 @@ class World:
         self.todo_of: dict[int, tuple[State, frozenset[Effect]]] = {}
         self.version_on_disk = 0
         self.ended: list[int] = []
+        self.promoted: set[int] = set()
+        self.paused: int | None = None
+        self.seen: Counter[str] = Counter()
+        self.waits_for: object = None
+        self.waits_since = 0.0
+        self.external_process: Process | None = None
         if self.external is not None:
             self.external_process = Process(
                 1, self.external, Identity(1, 1, self.boot), held=False, ready_at=0.0
@@ -125,6 +133,7 @@ class World:
                 self.now = until
                 return
             self.now = max(self.now, min(upcoming))
+            invariants.waits_are_bounded(self)
             if due is not None and due <= self.now:
                 heapq.heappop(self.queue)[3]()
             elif self.up:
@@ -143,7 +152,43 @@ class World:
         self.log.append(f"{self.now:.2f} {event} -> {self._short()}")
         if before.rollout is not None and self.state.rollout is None:
             self.ended.append(before.rollout.id)
+        self._count(before)
+        invariants.one_rollout(before, self.state)
+        invariants.silence_is_told(self, before, self.state)
+        invariants.a_pause_holds(self, before, self.state)
+        rollout = self.state.rollout
+        if rollout is not None and rollout.phase is Phase.REVERTING:
+            number, incarnation = rollout.id, self.incarnation
+            self.after(
+                0.2,
+                lambda: (
+                    invariants.goes_back_at_once(self, number)
+                    if self.incarnation == incarnation
+                    else None
+                ),
+            )
         self.persist()
+
+    def _count(self, before: State) -> None:
+        """What this story has come by."""
+        rollout = self.state.rollout
+        if rollout is not None:
+            if before.rollout is None or before.rollout.phase is not rollout.phase:
+                self.seen[f"phase {rollout.phase}"] += 1
+            if rollout.unproven:
+                self.seen["unproven"] += 1
+            for word in ("is not fit", "unproven,", "locked", "not obey", "both slots stay warm"):
+                if word in rollout.waiting:
+                    self.seen[f"waiting: {word}"] += 1
+        elif any(s.color is not self.state.live and not s.external for s in self.state.slots):
+            self.seen["locked slot"] += 1
+        last = self.state.last
+        if last is not None and last is not before.last:
+            self.seen[f"kind {last.kind}"] += 1
+            self.seen[f"outcome {last.outcome}"] += 1
+            self.seen[f"{last.kind} {last.outcome}"] += 1
+            if "could not go back" in last.reason:
+                self.seen["could not go back"] += 1
 
     def persist(self) -> None:
         """Writes reach the disk at once or a little later, in order; a frozen disk takes none."""
@@ -189,6 +234,12 @@ class World:
             return "down"
         refusal = refuse(self.state, command)
         if refusal is None:
+            if isinstance(command, Promote):
+                self.promoted.add(command.rollout)
+            if isinstance(command, Promote | Resume):
+                self.paused = None
+            if isinstance(command, Pause):
+                self.paused = command.rollout
             self.tell(command)
             return ""
         return refusal.message
@@ -248,7 +299,9 @@ class World:
             case fx.Stop(number=number):
                 self.finish(effect, 0.0, lambda: self._stopped(number))
             case fx.Kill(number=number):
-                self.finish(effect, r.uniform(0.0, 0.1), lambda: self._killed(number))
+                long = self.chance(self.faults.unkillable)
+                delay = r.uniform(12.0, 40.0) if long else r.uniform(0.0, 0.1)
+                self.finish(effect, delay, lambda: self._killed(number))
             case fx.Smoke(rollout=number):
                 passed = not self.chance(self.faults.smoke_fails)
                 event = ev.SmokeEnded(number, passed, "" if passed else "login: 500")
@@ -260,7 +313,7 @@ class World:
             case fx.Reload(generation=generation):
                 self._reload(effect, generation)
             case fx.MoveLanes(rollout=number, share=share):
-                self.finish(effect, 0.001, lambda: self._lanes_moved(number, share))
+                self._move_lanes(effect, number, share)
             case fx.RemoveLanes(rollout=number, before=before):
                 self.finish(effect, 1.0, lambda: self._lanes_removed(number, before))
             case fx.CountDrain(rollout=number, since=since):
@@ -289,9 +342,8 @@ class World:
         instance = self.instance(number)
         if instance is None or self.chance(self.faults.spawn_fails):
             return ev.SpawnFailed(number, "command not found")
-        if any(p.alive and p.number == number for p in self.processes.values()):
-            raise Violation(f"instance {number} was spawned twice")
-        slot = self._slot_of(number)
+        invariants.may_spawn(self, number, instance.address)
+        slot = self.slot_of(number)
         nursed = slot is not None and role(self.state, slot.color) is Role.LIVE
         hooks = [e for e in self.running if isinstance(e, fx.RunHook)]
         if not nursed and any(h.name == "before_start" for h in hooks):
@@ -309,8 +361,8 @@ class World:
     def _released(self, number: int) -> ev.Event:
         process = self.process(number)
         on_disk = self._instance_in(self.disk, number)
-        if on_disk is None or on_disk.identity is None:
-            raise Violation(f"instance {number} runs before its identity is on disk")
+        known = on_disk is not None and on_disk.identity is not None
+        invariants.on_disk_first(self, known, f"instance {number} runs")
         if process is None or not process.alive:
             return ev.SpawnFailed(number, "gone while held")
         process.held = False
@@ -345,7 +397,10 @@ class World:
     def _stopped(self, number: int) -> ev.Event:
         process = self.process(number)
         if process is not None and process.alive:
-            self._may_signal(process)
+            on_disk = self._instance_in(self.disk, number)
+            known = on_disk is not None and on_disk.state in _ENDING
+            invariants.on_disk_first(self, known, f"instance {number} is signalled")
+            invariants.may_signal(self, process)
             if not process.stubborn:
                 self.after(self.random.uniform(0.01, 2.0), lambda: self.die(process))
         return ev.Signalled(number)
@@ -353,21 +408,23 @@ class World:
     def _killed(self, number: int) -> ev.Event:
         for process in self.processes.values():
             if process.number == number and process.alive:
-                self._may_signal(process)
+                invariants.lives_on(self, process)
+                invariants.may_signal(self, process)
                 self.die(process)
         return ev.TreeEmpty(number)
 
     def _reload(self, effect: Effect, generation: int) -> None:
         flying = self.state.gate.in_flight
         assert flying is not None
-        if self.disk.gate.in_flight != flying:
-            raise Violation("a reload begins before its intent is on disk")
+        invariants.on_disk_first(self, self.disk.gate.in_flight == flying, "a reload begins")
         loaded = flying
+        if loaded.routing.rollout is not None:
+            self.lanes.setdefault(loaded.routing.rollout, 0)
         if self.chance(self.faults.reload_refused):
             refused = ev.ReloadEnded(generation, ev.End.REFUSED, "nginx -t failed")
             self.finish(effect, 0.02, lambda: refused)
             return
-        self._may_name(loaded.routing)
+        invariants.may_name(self, loaded.routing)
         self.pending.append(loaded)
         if self.chance(self.faults.reload_unknown):
             if self.chance(self.faults.unknown_takes_effect):
@@ -396,21 +453,36 @@ class World:
         self.pending = [p for p in self.pending if p.generation > loaded.generation]
         if loaded.generation < self.serving.generation:
             return  # HUPs coalesce: the newest file wins
-        for address in self._addresses(self.serving.routing):
+        for address in invariants.addresses(self.serving.routing):
             self.last_named[address] = self.now
         self.old_workers.append((self.serving, self.now + self.random.uniform(0.1, 8.0)))
         self.serving = loaded
 
-    def _lanes_moved(self, rollout: int, share: int) -> ev.Event:
-        if self.chance(self.faults.lanes_stuck):
-            return ev.LanesStuck(rollout, "permission denied")
-        if share and (self.disk.rollout is None or self.disk.rollout.wanted_share != share):
-            raise Violation("lanes moved forward before the intent was on disk")
-        candidate = self.serving.routing.candidate
-        if share and candidate is not None and self.serving.routing.rollout == rollout:
-            for address in candidate.addresses:
-                self._was_ready(address, "gets lanes")
+    def _move_lanes(self, effect: Effect, number: int, share: int) -> None:
+        """The rename at once; then the gate is asked whether it obeys, which can take its time."""
+        token = self.running[effect]
+        stuck = self.chance(self.faults.lanes_stuck)
+
+        def rename() -> None:
+            if self.running.get(effect) is token:
+                self._lanes_renamed(number, share)
+
+        self.after(0.001, rename)
+        late = self.random.uniform(1.0, 8.0) if stuck else self.random.choice((0.002, 0.3))
+        self.finish(effect, late, lambda: self._lanes_obeyed(number, share, stuck=stuck))
+
+    def _lanes_renamed(self, rollout: int, share: int) -> None:
+        if share and self.chance(self.faults.lanes_stuck / 2):
+            return
+        if share:
+            known = self.disk.rollout is not None and self.disk.rollout.wanted_share == share
+            invariants.on_disk_first(self, known, "lanes move forward")
+        invariants.may_have_lanes(self, rollout, share)
         self.lanes[rollout] = share
+
+    def _lanes_obeyed(self, rollout: int, share: int, *, stuck: bool) -> ev.Event:
+        if stuck or self.lanes.get(rollout, 0) != share:
+            return ev.LanesStuck(rollout, "permission denied")
         return ev.LanesMoved(rollout, share)
 
     def _lanes_removed(self, rollout: int, before: int) -> ev.Event | None:
@@ -434,52 +506,9 @@ class World:
         total = 0 if running is None else running.blue.total + self.random.randrange(100)
         return ev.RequestsCounted(rollout, Counts(total, 0), Counts(total, 0))
 
-    # invariants, against the world's own truth
-
-    def _addresses(self, routing: Routing) -> set[str]:
-        return {
-            a for t in (routing.default, routing.candidate) if t is not None for a in t.addresses
-        }
-
     def named_now(self, address: str) -> bool:
         configs = [self.serving, *self.pending]
-        return any(address in self._addresses(c.routing) for c in configs)
-
-    def _may_name(self, routing: Routing) -> None:
-        for address in self._addresses(routing) - self._addresses(self.serving.routing):
-            self._was_ready(address, "is newly named")
-
-    def _was_ready(self, address: str, what: str) -> None:
-        if address == self.external:
-            return
-        there = [p for p in self.processes.values() if p.address == address and p.alive]
-        if any(not p.was_ready for p in there):
-            raise Violation(f"{address} {what} and was never ready since it was started")
-
-    def _may_signal(self, process: Process) -> None:
-        if process.held or process.identity.boot_id != self.boot:
-            return
-        slot = self._slot_of(process.number)
-        if slot is not None and role(self.state, slot.color) is Role.LIVE:
-            others = [i for i in slot.instances if i.number != process.number and not i.was_ready]
-            instance = self.instance(process.number)
-            assert instance is not None
-            after_exit = instance.exit is not None
-            if others and not after_exit and process.was_ready and not process.seen_sick:
-                raise Violation("two instances of the live slot are down at once by our hand")
-            if process.was_ready and not process.seen_sick and not after_exit:
-                raise Violation(f"a healthy live instance {process.number} is signalled")
-            return
-        if self.named_now(process.address):
-            raise Violation(f"{process.address} is signalled and a request can reach it")
-        rollout = self.state.rollout
-        if rollout is not None and rollout.moved and process.address in self.last_named:
-            passed = self.now - self.last_named[process.address]
-            if passed < rollout.policy.drain - 0.01 and not self._slot_dead(slot):
-                raise Violation(f"{process.address} is signalled inside its drain window")
-
-    def _slot_dead(self, slot: Slot | None) -> bool:
-        return slot is None or slot.dead
+        return any(address in invariants.addresses(c.routing) for c in configs)
 
     def _reap_workers(self) -> None:
         self.old_workers = [(w, t) for w, t in self.old_workers if t > self.now]
@@ -497,6 +526,7 @@ class World:
 
     def kill_reld(self) -> None:
         self.up = False
+        self.waits_for = None
         self.incarnation += 1
         self.running.clear()
         for process in self.processes.values():
@@ -514,12 +544,19 @@ class World:
             if i.identity is not None
             and any(p.alive and p.identity == i.identity for p in self.processes.values())
         )
+        for process in self.processes.values():
+            known = self._instance_in(self.disk, process.number)
+            if known is not None and not known.was_ready:
+                process.was_ready = False  # what was seen since is forgotten
+                process.passes = known.ready_streak
         share = None
         if self.disk.rollout is not None:
             share = self.lanes.get(self.disk.rollout.id)
         serving = self.serving.generation
         observed = Observed(self.boot, alive, serving, share)
         self.state = recover(self.disk, observed, self.now)
+        if self.disk.rollout is None or not self.disk.rollout.paused:
+            self.paused = None  # it was typed, and was not on disk yet
         self.log.append(f"{self.now:.2f} reld starts: {self._short()}")
         self.persist()
 
@@ -531,6 +568,7 @@ class World:
         self.queue.clear()
         for process in self.processes.values():
             process.alive = False
+        self.waits_for = None
         self.lanes.clear()
         self.last_named.clear()
         self.old_workers.clear()
@@ -544,12 +582,12 @@ class World:
     # looking
 
     def process(self, number: int) -> Process | None:
-        if self.external is not None and number == 1:
+        if number == 1 and self.external_process is not None:
             return self.external_process
         found = [p for p in self.processes.values() if p.number == number]
         return found[-1] if found else None
 
-    def _slot_of(self, number: int) -> Slot | None:
+    def slot_of(self, number: int) -> Slot | None:
         for slot in self.state.slots:
             if any(i.number == number for i in slot.instances):
                 return slot
@@ -584,6 +622,8 @@ class World:
             process.sick = False
             if not process.held and process.ready_at is None:
                 process.ready_at = self.now
+        if self.external_process is not None:
+            self.external_process.sick, self.external_process.ready_at = False, self.now
         self.persist()
 
     @property
@@ -593,37 +633,5 @@ class World:
         busy = any(not isinstance(e, for_ever) for e in self._todo(self.state))
         return not busy and not self.state.resting and self.disk == self.state
 
-    def check_tidy(self) -> None:
-        """Quiet and tidy: nothing runs that should not, nothing is left lying about."""
-        state = self.state
-        if state.rollout is not None:
-            raise Violation(f"still {state.rollout.phase}: {state.rollout.waiting}")
-        if state.gate.in_flight or state.gate.suspects:
-            raise Violation("the gate is not certain")
-        if self.serving != state.gate.verified:
-            raise Violation("reld believes in another gate config than the one in force")
-        if self.lanes:
-            raise Violation(f"lanes are left: {self.lanes}")
-        live = state.slot(state.live)
-        expected = set() if live is None else {i.number for i in live.instances}
-        running = {p.number for p in self.processes.values() if p.alive}
-        if live is not None and live.external:
-            expected = set()
-        if running != expected:
-            raise Violation(f"running {running}, expected {expected}")
-        if [s.color for s in state.slots if not s.external] != (
-            [] if live is None or live.external else [live.color]
-        ):
-            raise Violation(f"slots are left: {state.slots}")
-        if live is not None and not live.fit:
-            raise Violation("the live slot is not fit")
-        if live is not None:
-            named = self._addresses(self.serving.routing)
-            if named != {i.address for i in live.instances}:
-                raise Violation(f"the gate names {named}")
-        if self.disk != state:
-            raise Violation("the disk is behind")
 
-
-PHASES = tuple(Phase)
-__all__ = ["PHASES", "Color", "Faults", "InstanceState", "Violation", "World"]
+__all__ = ["Color", "Faults", "InstanceState", "Violation", "World"]

@@ -29,6 +29,8 @@ DRAIN_EVERY = 0.25
 LANES_EVERY = 1.0
 COUNT_EVERY = 0.25
 LOG_EVERY = 2.0
+GATE_AGAIN = 1.0
+"""Seconds between two attempts to start a gate for the first time."""
 
 
 class Traffic:
@@ -39,6 +41,7 @@ class Traffic:
         self._gate = gate
         self._tail = Tail(gate.settings.request_log)
         self._tallies: dict[str, Tally] = {}
+        self._loading = asyncio.Lock()
         # Two tasks read, each in a thread of its own: a line that both read would count twice.
         self._reading = threading.Lock()
 
@@ -54,7 +57,8 @@ class Traffic:
                     self._gate.prepare_lanes, routing.rollout, rollout.policy.steps
                 )
             deadline = rollout.policy.reload_deadline if rollout is not None else 15.0
-            end = await self._gate.load(generation, routing, deadline)
+            async with self._loading:
+                end = await self._gate.load(generation, routing, deadline)
         except GateError as error:
             post(ReloadEnded(generation, End.REFUSED, error.message))
             return
@@ -105,10 +109,9 @@ class Traffic:
 
     async def keep_gate(self, post: Post) -> None:
         """The gate serves from the first moment on, be it a 503."""
-        if self._gate.routing_on_disk() is None:
-            end = await self._gate.load(0, Routing(), 15.0)
-            if end.detail:
-                post(GateTrouble(end.detail))
+        while (why := await self._first_config()) is not None:
+            post(GateTrouble(why))
+            await asyncio.sleep(GATE_AGAIN)
 
         def report(trouble: str) -> None:
             post(GateTrouble(trouble))
@@ -118,6 +121,14 @@ class Traffic:
             await self._gate.keep(report)
         finally:
             reading.cancel()
+
+    async def _first_config(self) -> str | None:
+        """What keeps the gate from ever starting; None: it has a config, somebody's or the first."""
+        async with self._loading:
+            if self._gate.routing_on_disk() is not None:
+                return None
+            end = await self._gate.load(0, Routing(), 15.0)
+        return end.detail if End(str(end.what)) is End.REFUSED else None
 
     async def _tend_log(self) -> None:
         while True:

@@ -1,0 +1,48 @@
+"""`python -m tests.sim FIRST COUNT`: tell that many stories, say how fast and what they came by.
+
+Ends with 1 when a story broke an invariant, or when some phase, outcome or kind was never reached: a
+simulator that does not go there proves nothing about it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+
+from reld.core.model import Kind, Outcome, Phase
+from tests.sim.stories import tell
+
+MUST_SEE = (
+    *(f"phase {phase}" for phase in Phase),
+    *(f"outcome {outcome}" for outcome in Outcome),
+    *(f"kind {kind}" for kind in Kind),
+    "unproven",
+    "could not go back",
+    "waiting: is not fit",
+    "locked slot",
+)
+
+
+def main(first: int, count: int) -> int:
+    began = time.monotonic()
+    seen: Counter[str] = Counter()
+    broken = 0
+    for seed in range(first, first + count):
+        try:
+            seen += tell(seed).seen
+        except AssertionError as error:
+            broken += 1
+            print(f"seed {seed}: {type(error).__name__}: {error}", file=sys.stderr)
+    took = time.monotonic() - began
+    for what in sorted(seen):
+        print(f"{seen[what]:8} {what}")
+    missing = [what for what in MUST_SEE if not seen[what]]
+    if missing:
+        print(f"never reached: {', '.join(missing)}", file=sys.stderr)
+    print(f"{count} stories in {took:.1f} s, {count / took:.0f} a second; {broken} broken")
+    return 1 if broken or missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*(int(word) for word in sys.argv[1:3])))

@@ -1,0 +1,174 @@
+"""The simulator can fail: each way to break the core that somebody could think of is caught."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reld.core import commands, effects, instances, recovery, routing
+from reld.core import rollout as life
+from reld.core.commands import Pause
+from reld.core.model import Phase
+from tests.sim import stories
+from tests.sim import world as world_module
+
+SEEDS = 400
+"""Stories within which every mutant must be caught."""
+
+
+def caught():
+    for seed in range(SEEDS):
+        try:
+            stories.tell(seed)
+        except AssertionError as error:
+            return str(error)
+    return None
+
+
+def phase(monkeypatch, name, mutant):
+    monkeypatch.setitem(life._PHASES, name, mutant)
+
+
+def sigterm_before_the_drain(m):
+    phase(m, Phase.DRAINING, lambda s, r, at: life._enter(s, r, Phase.STOPPING, at))
+
+
+def traffic_before_readiness(m):
+    phase(m, Phase.STARTING, lambda s, r, at: life._enter(s, r, Phase.PROVING, at))
+
+
+def no_deadline_on_starting(m):
+    starting = life.starting
+    phase(m, Phase.STARTING, lambda s, r, at: starting(s, r, r.since))
+
+
+def no_deadline_on_draining(m):
+    draining = life.draining
+    phase(m, Phase.DRAINING, lambda s, r, at: draining(s, r, r.drain_since or at))
+
+
+def routing_compared_by_colour(m):
+    def colours(wanted):
+        targets = (wanted.default, wanted.candidate)
+        return [None if t is None else t.color for t in targets]
+
+    def settled(state):
+        gate = state.gate
+        same = colours(gate.verified.routing) == colours(routing.wanted(state))
+        return gate.in_flight is None and not gate.suspects and same
+
+    m.setattr(routing, "settled", settled)
+    m.setattr(life, "settled", settled)
+
+
+def only_the_last_suspect_is_remembered(m):
+    m.setattr(routing, "suspected", lambda suspects, loaded: (loaded,))
+    m.setattr(recovery, "suspected", lambda suspects, loaded: (loaded,))
+
+
+def no_suspect_is_remembered(m):
+    m.setattr(routing, "suspected", lambda suspects, loaded: ())
+    m.setattr(recovery, "suspected", lambda suspects, loaded: ())
+
+
+def only_the_verified_config_exposes(m):
+    m.setattr(life, "exposed", lambda s, color: s.gate.verified.routing.names(color))
+
+
+def nobody_is_adopted(m):
+    recover = world_module.recover
+    m.setattr(
+        world_module,
+        "recover",
+        lambda s, found, at: recover(s, replace(found, alive=frozenset()), at),
+    )
+
+
+def effects_before_the_disk(m):
+    m.setattr(world_module, "moves_lanes_back", lambda effect: True)
+
+
+def going_back_waits_for_the_disk(m):
+    m.setattr(world_module, "moves_lanes_back", lambda effect: False)
+
+
+def lanes_under_way_are_forgotten(m):
+    of_rollout = effects._of_rollout
+    m.setattr(effects, "_of_rollout", lambda r: of_rollout(replace(r, unsure=False)))
+
+
+def lanes_are_never_removed(m):
+    everything = effects.todo
+    m.setattr(
+        world_module,
+        "todo",
+        lambda s: frozenset(e for e in everything(s) if not isinstance(e, effects.RemoveLanes)),
+    )
+
+
+def a_pause_is_ignored(m):
+    steered = commands.steered
+    m.setattr(commands, "steered", lambda r, c: r if isinstance(c, Pause) else steered(r, c))
+
+
+def leaving_instances_are_revived(m):
+    m.setattr(instances, "role", lambda state, color: routing.Role.LIVE)
+
+
+def nobody_is_nursed(m):
+    m.setattr(instances, "_nursed", lambda state, slot, at: state)
+
+
+def healthy_live_instances_are_restarted(m):
+    m.setattr(
+        instances,
+        "_to_be_restarted",
+        lambda s, slot, i, at: i.was_ready and i.started_at + 5.0 < at,
+    )
+
+
+def old_gate_workers_are_not_counted(m):
+    counted = world_module.World._drain_counted
+
+    def without_workers(self, rollout, since):
+        return replace(counted(self, rollout, since), workers=0)
+
+    m.setattr(world_module.World, "_drain_counted", without_workers)
+
+
+def silence_is_health(m):
+    m.setattr(
+        life,
+        "_step_unproven",
+        lambda s, r, at: life._step_to(s, r.step + 1, at),
+    )
+
+
+MUTANTS = [
+    sigterm_before_the_drain,
+    traffic_before_readiness,
+    no_deadline_on_starting,
+    no_deadline_on_draining,
+    routing_compared_by_colour,
+    only_the_last_suspect_is_remembered,
+    no_suspect_is_remembered,
+    only_the_verified_config_exposes,
+    nobody_is_adopted,
+    effects_before_the_disk,
+    going_back_waits_for_the_disk,
+    lanes_under_way_are_forgotten,
+    lanes_are_never_removed,
+    a_pause_is_ignored,
+    leaving_instances_are_revived,
+    nobody_is_nursed,
+    healthy_live_instances_are_restarted,
+    old_gate_workers_are_not_counted,
+    silence_is_health,
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.__name__)
+def test_the_stories_catch(mutant, monkeypatch):
+    mutant(monkeypatch)
+    assert caught() is not None

@@ -1,0 +1,106 @@
+"""Imports point inwards: the core knows nobody, the command line knows nothing of the daemon."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DAEMON = ROOT / "daemon"
+RELD = DAEMON / "reld"
+RELCTL = ROOT / "ctl" / "relctl"
+
+EDGES = {
+    "core": ("reld.core",),
+    "processes": ("reld.core.model", "reld.errors", "reld.processes"),
+    "nginx": ("reld.core.model", "reld.errors", "reld.nginx"),
+    "probes": (
+        "reld.core.model",
+        "reld.errors",
+        "reld.probes",
+        "reld.processes.logs",  # the last lines of the app belong to why a probe failed
+        "reld.processes.run",  # a probe may be a command
+    ),
+    "store": ("reld.core.model", "reld.errors", "reld.store"),
+    "api": ("reld.core.model", "reld.errors", "reld.store.rows", "reld.api", "reld"),
+    "errors.py": (),
+    "config.py": ("reld.core.policy",),
+    "config_toml.py": ("reld.errors",),
+    "config_values.py": ("reld.config", "reld.config_toml", "reld.errors"),
+    "config_file.py": ("reld.config", "reld.config_toml", "reld.config_values", "reld.errors"),
+    "engine.py": ("reld.core", "reld.errors"),
+    "narrate.py": ("reld.core.model",),
+}
+"""What each part may import of reld; `from reld import x` counts as `reld.x`."""
+
+PURE = {"__future__", "collections", "dataclasses", "enum", "typing", "math", "itertools"}
+
+
+def sources(where):
+    return [where] if where.suffix == ".py" else sorted(where.rglob("*.py"))
+
+
+def imports(path):
+    """Every module that a file imports, with `from package import module` spelled out."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            for alias in node.names:
+                yield _module(f"{node.module}.{alias.name}", node.module or "")
+
+
+def _module(longer, shorter):
+    at = (DAEMON if longer.startswith("reld.") else ROOT / "ctl") / Path(*longer.split("."))
+    return longer if at.is_dir() or at.with_suffix(".py").exists() else shorter
+
+
+def inside(module, allowed):
+    return any(module == a or module.startswith(f"{a}.") for a in allowed if a != "reld") or (
+        module == "reld" and "reld" in allowed
+    )
+
+
+@pytest.mark.parametrize("part", EDGES)
+def test_imports_point_inwards(part):
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in sources(RELD / part)
+        for module in imports(path)
+        if module.split(".")[0] in {"reld", "relctl"} and not inside(module, EDGES[part])
+    ]
+    assert wrong == []
+
+
+def test_the_core_is_pure():
+    """No clock, no disk, no network, no chance: not even within reach."""
+    outside = {
+        f"{path.name}: {module}"
+        for path in sources(RELD / "core")
+        for module in imports(path)
+        if module.split(".")[0] not in PURE | {"reld"}
+    }
+    assert outside == set()
+
+
+def test_the_command_line_needs_nothing_but_click():
+    outside = {
+        f"{path.name}: {module}"
+        for path in sources(RELCTL)
+        for module in imports(path)
+        if module.split(".")[0] not in sys.stdlib_module_names | {"relctl", "click"}
+    }
+    assert outside == set()
+
+
+def test_nothing_but_the_top_imports_the_engine():
+    users = {
+        str(path.relative_to(RELD))
+        for path in sources(RELD)
+        if any(module == "reld.engine" for module in imports(path))
+    }
+    assert all(u in {"daemon.py", "service.py"} or u.startswith("host/") for u in users), users
