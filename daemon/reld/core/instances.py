@@ -219,6 +219,9 @@ def _to_be_restarted(state: State, slot: Slot, instance: Instance, at: float) ->
         return instance.deadline is not None and at >= instance.deadline
     if instance.state not in _SERVING or not sick(slot, instance):
         return False
+    defaults = [loaded.routing.default for loaded in state.gate.possible]
+    if any(d is None or d.color is not slot.color for d in defaults):
+        return False  # live may have flipped already, and then it drains
     others = [i for i in slot.instances if i is not instance]
     if not all(i.was_ready for i in others):
         return False  # one at a time
