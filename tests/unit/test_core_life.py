@@ -265,3 +265,11 @@ def test_one_sick_live_instance_at_a_time_is_restarted_and_never_a_healthy_one()
     for _ in range(3):
         driver.tell(ev.LivenessProbed(healthy.number, passed=False, detail="timed out"))
     assert [i.state for i in driver.live.instances] == ["stopping", "ready"]
+
+
+def test_a_sick_old_slot_is_not_signalled_while_the_commit_may_be_in_force():
+    driver = switching(Phase.COMMITTING, with_policy(slot=type(POLICY.slot)(instances=1)))
+    old = driver.old.instances[0]
+    for _ in range(3):
+        driver.tell(ev.LivenessProbed(old.number, passed=False, detail="timed out"))
+    assert driver.old.instances[0].state == "ready"
