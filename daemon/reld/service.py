@@ -21,7 +21,7 @@ from reld.core import commands as c
 from reld.core.model import Color, Kind, Outcome, Phase, Rollout, State
 from reld.core.policy import Policy
 from reld.engine import Engine
-from reld.errors import BadRequest, Busy, NeedsOperator, Refused, StoreError
+from reld.errors import BadRequest, Busy, ConfigError, NeedsOperator, Refused, StoreError
 from reld.host.snapshots import Snapshots
 from reld.narrate import narrate
 from reld.processes import logs
@@ -145,7 +145,7 @@ class EngineService:
     async def begin(self, request: RolloutRequest, caller: Caller) -> dict[str, Any]:
         kind = Kind(request.kind)
         options = request.options
-        config = await asyncio.to_thread(self._todays_config)
+        config = await asyncio.to_thread(self._todays_config, kind)
         begin = c.Begin(
             kind,
             request.release,
@@ -159,7 +159,7 @@ class EngineService:
         done = c.already(self.state(), begin)
         if done:
             return {"id": None, "already": True, "message": done}
-        attached = self._attach(begin, caller)
+        attached = self._attach(begin, caller, really=not options.dry_run)
         if attached is not None:
             return attached
         refusal = c.refuse(self.state(), begin)
@@ -201,11 +201,19 @@ class EngineService:
         await self._on_disk()
         return {"id": number, "message": f"rollout {number} {words}"}
 
-    def _todays_config(self) -> settings.Config:
-        """A config edit reaches the app with the next rollout. Raises ConfigError."""
-        return config_file.load(self._snapshots.config.path, uid=os.geteuid())
+    def _todays_config(self, kind: Kind) -> settings.Config:
+        """A config edit reaches the app with the next rollout; a broken one never bars the way back.
 
-    def _attach(self, begin: c.Begin, caller: Caller) -> dict[str, Any] | None:
+        Raises ConfigError.
+        """
+        try:
+            return config_file.load(self._snapshots.config.path, uid=os.geteuid())
+        except ConfigError:
+            if kind in (Kind.ROLLBACK, Kind.STOP):
+                return self._snapshots.config
+            raise
+
+    def _attach(self, begin: c.Begin, caller: Caller, *, really: bool) -> dict[str, Any] | None:
         """The wish is what the running rollout does already, or can be turned to."""
         running = self.state().rollout
         if running is None:
@@ -214,8 +222,10 @@ class EngineService:
         if back and c.can_go_back(self.state()):
             reason = begin.reason or "rollback"
             why = f"{reason} by {caller.actor}"
-            self._engine.command(c.Abort(running.id, why, Outcome.ROLLED_BACK))
             plan = _back_plan(running)
+            if not really:
+                return {"id": None, "plan": plan}
+            self._engine.command(c.Abort(running.id, why, Outcome.ROLLED_BACK))
             return {"id": running.id, "attached": True, "already": False, "plan": plan}
         same = begin.kind is Kind.SWITCH and running.kind is Kind.SWITCH
         if same and begin.release == running.to and running.outcome is None:

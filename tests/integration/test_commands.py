@@ -304,3 +304,25 @@ def variable(rig: Rig, name: str) -> str:
     with open(f"/proc/{pid}/environ", "rb") as file:
         pairs = (p.partition(b"=") for p in file.read().split(b"\0"))
         return {k.decode(): v.decode() for k, _, v in pairs}[name]
+
+
+def test_a_broken_config_never_bars_the_way_back() -> None:
+    with Rig() as rig:
+        rig.live_v1("v2")
+        assert rig.relctl("switch", "v2").code == 0
+        rig.edit("[readiness]", "[readyness]")
+        back = rig.relctl("rollback")
+        assert back.code == 0, back.text
+        assert rig.status()["release"] == "v1"
+
+
+def test_a_dry_run_of_a_rollback_turns_nothing() -> None:
+    with Rig(rest=HELD) as rig:
+        rig.live_v1("v2")
+        number = begun(rig, "switch", "v2")
+        rig.wait_share(5)
+        body = {"kind": "rollback", "options": {"dry_run": True}}
+        code, plan = rig.ask("POST", "/v1/rollouts", body)
+        assert (code, plan["plan"]["to"]) == (200, "v1")
+        rollout = rig.status()["rollout"]
+        assert (rollout["id"], rollout["phase"]) == (number, "shifting")
