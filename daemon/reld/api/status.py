@@ -96,8 +96,6 @@ def slot_word(state: State, color: Color) -> str:
         if slot.dead:
             return "dead"
         return "live" if slot.fit else "degraded"
-    if slot.dead:
-        return "empty"
     return "locked" if _locked(state, slot) else "stopping"
 
 
@@ -112,10 +110,8 @@ def _candidate_word(state: State, slot: Slot) -> str:
 
 
 def _locked(state: State, slot: Slot) -> bool:
-    """Its processes are still there although nothing works on it: it cannot be used again."""
-    if slot.external or slot.dead or state.live is slot.color:
-        return False
-    return state.rollout is None
+    """Nothing works on it and it is still there: some process of its trees did not end."""
+    return state.rollout is None and not slot.external and state.live is not slot.color
 
 
 def _slot(state: State, color: Color, vitals: Vitals) -> dict[str, Any]:
