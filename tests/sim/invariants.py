@@ -23,9 +23,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reld.core.hooks import HOOK_GRACE
 from reld.core.model import InstanceState, Kind, Phase, Rollout, Routing, State
-from reld.core.rollout import HOOK_GRACE, TOLD_AFTER
 from reld.core.routing import RELOAD_MOST, Role, role
+from reld.core.turns import TOLD_AFTER
 
 if TYPE_CHECKING:
     from tests.sim.world import Process, World

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reld.core import commands, effects, instances, recovery, routing
+from reld.core import commands, effects, instances, recovery, routing, turns
 from reld.core import rollout as life
 from reld.core.commands import Pause
 from reld.core.model import Phase
@@ -31,11 +31,11 @@ def phase(monkeypatch, name, mutant):
 
 
 def sigterm_before_the_drain(m):
-    phase(m, Phase.DRAINING, lambda s, r, at: life._enter(s, r, Phase.STOPPING, at))
+    phase(m, Phase.DRAINING, lambda s, r, at: turns.enter(s, r, Phase.STOPPING, at))
 
 
 def traffic_before_readiness(m):
-    phase(m, Phase.STARTING, lambda s, r, at: life._enter(s, r, Phase.PROVING, at))
+    phase(m, Phase.STARTING, lambda s, r, at: turns.enter(s, r, Phase.PROVING, at))
 
 
 def no_deadline_on_starting(m):
@@ -140,8 +140,8 @@ def old_gate_workers_are_not_counted(m):
 def silence_is_health(m):
     m.setattr(
         life,
-        "_step_unproven",
-        lambda s, r, at: life._step_to(s, r.step + 1, at),
+        "step_unproven",
+        lambda s, r, at: turns.step_to(s, r.step + 1, at),
     )
 
 

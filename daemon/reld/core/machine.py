@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reld.core import commands, instances, routing
+from reld.core import commands, hooks, instances, routing, turns
 from reld.core import rollout as life
 from reld.core.commands import Begin, Command
 from reld.core.events import (
@@ -74,9 +74,9 @@ def settle(state: State, at: float) -> State:
     for _ in range(MOST_TURNS):
         before = state
         state = instances.tend(state, at)
-        state = life.hooks_overdue(state, at)
+        state = hooks.hooks_overdue(state, at)
         state = life.advance(state, at)
-        state = life.locked_away(state, at)
+        state = turns.locked_away(state, at)
         state = routing.see_to_gate(state, at)
         if state == before:
             return _rested(state, at)
@@ -240,7 +240,7 @@ def alarm(state: State, at: float) -> float | None:
     if state.rollout is not None:
         times += _alarms_of(state.rollout)
         running = (h for h in state.rollout.hooks if h.state is HookState.RUNNING)
-        times += [h.deadline + life.HOOK_GRACE for h in running]
+        times += [h.deadline + hooks.HOOK_GRACE for h in running]
     return min((t for t in times if t > at), default=None)
 
 
@@ -258,11 +258,11 @@ def _alarms_of(rollout: Rollout) -> list[float]:
         case Phase.SHIFTING if rollout.step_since is not None:
             return [rollout.step_since + policy.step_time, rollout.step_since + policy.step_max]
         case Phase.SHIFTING:
-            return [rollout.since + life.TOLD_AFTER]
+            return [rollout.since + turns.TOLD_AFTER]
         case Phase.BAKING:
             return [rollout.since + policy.bake]
         case Phase.REVERTING:
-            return [rollout.since + life.TOLD_AFTER]
+            return [rollout.since + turns.TOLD_AFTER]
         case Phase.DRAINING if rollout.drain_since is not None:
             return [rollout.drain_since + policy.drain, rollout.drain_since + policy.drain_max]
         case _:

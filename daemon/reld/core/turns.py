@@ -1,0 +1,214 @@
+"""How a rollout turns: into its next phase, a step further, back, or not yet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reld.core.guard import cornered, guard
+from reld.core.hooks import hook_begun
+from reld.core.instances import empty, kill_all, put_slot, stop_all
+from reld.core.model import (
+    Instance,
+    Kind,
+    Mark,
+    Outcome,
+    Phase,
+    Rest,
+    Rollout,
+    Slot,
+    State,
+)
+from reld.core.routing import exposed, fresh_start
+
+TOLD_AFTER = 15.0
+"""Seconds without progress after which a retried wait is shown as `waiting`."""
+
+
+def guarded(state: State, rollout: Rollout, at: float) -> State | None:
+    """Shifting and baking look here first; None = go on."""
+    if rollout.turning is not None:
+        return turn_back(state, rollout, rollout.turning, rollout.reason, at)
+    why = guard(state)
+    if not why:
+        return None
+    if cornered(state):
+        return wait(state, rollout, f"{why}, but {rollout.from_} is not fit: going back when it is")
+    return turn_back(state, rollout, Outcome.ROLLED_BACK, why, at)
+
+
+def held(state: State, rollout: Rollout) -> str:
+    if rollout.paused:
+        return "paused by a person: relctl resume goes on"
+    old = state.slot(rollout.old)
+    if old is not None and not old.fit and not old.dead:
+        return f"{old.release} is not fit: waiting until going back is possible again"
+    return ""
+
+
+def step_to(state: State, step: int, at: float) -> State:
+    rollout = state.rollout
+    assert rollout is not None
+    share = rollout.policy.steps[step]
+    marks = (*rollout.marks, Mark(rollout.phase, rollout.since)) if step else rollout.marks
+    moved = replace(
+        rollout,
+        step=step,
+        wanted_share=share,
+        moved=True,
+        step_since=None,
+        promoted=False,
+        waiting="",
+        marks=marks,
+        since=at,
+    )
+    return with_rollout(state, moved)
+
+
+def step_unproven(state: State, rollout: Rollout, at: float) -> State:
+    """`step_max` is over without enough requests: silence is not health."""
+    seen = requests(rollout) - rollout.step_base
+    why = f"only {seen} of {rollout.policy.step_requests} requests in the time of a step"
+    match rollout.policy.on_unproven:
+        case "rollback":
+            return turn_back(state, rollout, Outcome.ROLLED_BACK, f"unproven: {why}", at)
+        case "hold":
+            return wait(state, rollout, f"unproven, {why}: relctl promote goes on")
+        case _:
+            return step_to(
+                with_rollout(state, replace(rollout, unproven=True)), rollout.step + 1, at
+            )
+
+
+def turned_before_traffic(state: State, rollout: Rollout, at: float) -> State | None:
+    if rollout.turning is not None:
+        return give_up(state, rollout, rollout.turning, rollout.reason, at)
+    why = guard(state)
+    return give_up(state, rollout, Outcome.FAILED, why, at) if why else None
+
+
+def give_up(state: State, rollout: Rollout, outcome: Outcome, why: str, at: float) -> State:
+    """Nothing names the candidate yet: it can be stopped at once."""
+    if rollout.phase is not Phase.PREPARING or rollout.candidate is not None:
+        rollout = replace(rollout, leaving=rollout.candidate)
+    ended = replace(rollout, outcome=outcome, reason=why, turning=None, waiting="")
+    return enter(state, ended, Phase.STOPPING, at)
+
+
+def turn_back(state: State, rollout: Rollout, outcome: Outcome, why: str, at: float) -> State:
+    """The lanes first, then a reload that lets the drain end."""
+    # A move that was under way may have happened: only one to 0 after it makes sure.
+    unsure = rollout.unsure or rollout.share != rollout.wanted_share
+    turned = replace(
+        rollout,
+        unsure=unsure,
+        outcome=outcome,
+        reason=why,
+        turning=None,
+        leaving=rollout.candidate,
+        committed=False,
+        wanted_share=0,
+        drain_since=None,
+        drained=False,
+        left=None,
+        waiting="",
+        paused=False,
+        promoted=False,
+    )
+    return enter(state, turned, Phase.REVERTING, at)
+
+
+def committed(state: State, rollout: Rollout, at: float) -> State:
+    done = replace(rollout, committed=True, leaving=rollout.old, waiting="")
+    if rollout.old is None:
+        done = hook_begun(done, "after_switch", at)
+        return enter(state, done, Phase.FINISHING, at)
+    if rollout.kind is not Kind.STOP:
+        done = hook_begun(done, "after_switch", at)
+    return enter(state, done, Phase.DRAINING, at)
+
+
+def enter(state: State, rollout: Rollout, phase: Phase, at: float) -> State:
+    marks = (*rollout.marks, Mark(rollout.phase, rollout.since))
+    state = with_rollout(state, replace(rollout, phase=phase, since=at, marks=marks, waiting=""))
+    if phase is Phase.STOPPING:
+        slot = state.slot(rollout.leaving)
+        return state if slot is None else put_slot(state, stop_all(slot, at))
+    if phase in (Phase.ADMITTING, Phase.COMMITTING, Phase.REVERTING):
+        return replace(state, gate=fresh_start(state.gate))
+    return state
+
+
+def new_slot(state: State, rollout: Rollout) -> State:
+    """The candidate's slot, on the ports that were leased: nothing runs yet."""
+    assert rollout.candidate is not None
+    first = state.next_instance
+    slot = Slot(
+        color=rollout.candidate,
+        release=rollout.to,
+        snapshot=rollout.id,
+        policy=rollout.policy.slot,
+        instances=tuple(
+            Instance(number=first + index, index=index, address=address)
+            for index, address in enumerate(rollout.addresses)
+        ),
+    )
+    return replace(put_slot(state, slot), next_instance=first + len(rollout.addresses))
+
+
+def slot_removed(state: State, slot: Slot, rollout: Rollout, at: float) -> State:
+    until = at + rollout.policy.drain_max
+    resting = tuple(Rest(i.address, until) for i in slot.instances if not slot.external)
+    state = replace(state, resting=(*state.resting, *resting))
+    return state.with_slot(slot.color, None)
+
+
+def locked_away(state: State, at: float) -> State:
+    """Without a rollout a slot that is not live has no business: kill it, then forget it."""
+    if state.rollout is not None:
+        return state
+    for slot in state.slots:
+        if slot.color is state.live or exposed(state, slot.color) or slot.external:
+            continue
+        if empty(slot):
+            resting = tuple(Rest(i.address, at + 300.0) for i in slot.instances)
+            state = replace(state.with_slot(slot.color, None), resting=state.resting + resting)
+        else:
+            state = put_slot(state, kill_all(slot, at))
+    return state
+
+
+def candidate_of(state: State, rollout: Rollout) -> Slot:
+    slot = state.slot(rollout.candidate)
+    assert slot is not None
+    return slot
+
+
+def with_rollout(state: State, rollout: Rollout) -> State:
+    return replace(state, rollout=rollout)
+
+
+def wait(state: State, rollout: Rollout, why: str) -> State:
+    return state if rollout.waiting == why else with_rollout(state, replace(rollout, waiting=why))
+
+
+def wait_in(state: State, why: str) -> State:
+    return state if state.rollout is None else wait(state, state.rollout, why)
+
+
+def lanes_awaited(state: State, rollout: Rollout, at: float) -> State:
+    """The move is retried; what takes long is shown."""
+    if state.lanes_trouble or at >= rollout.since + TOLD_AFTER:
+        why = state.lanes_trouble or "no answer"
+        return wait(state, rollout, f"the gate does not obey the new share: {why}")
+    return state
+
+
+def requests(rollout: Rollout) -> int:
+    return rollout.blue.total + rollout.green.total
+
+
+def not_ready(slot: Slot, rollout: Rollout) -> str:
+    seconds = rollout.policy.slot.ready_deadline
+    late = [i for i in slot.instances if not i.was_ready]
+    detail = late[0].detail if late else ""
+    return f"not ready after {seconds:g} s" + (f": {detail}" if detail else "")
