@@ -85,7 +85,7 @@ install: $(STAMP)
 	@[ ! -d /run/systemd/system ] || systemctl daemon-reload
 	@echo "write /etc/relctl/APP.toml, then: systemctl enable --now reld@APP"
 
-# The app and its gate go on serving; configs and state stay: /etc/relctl, /var/lib/relctl.
+# An app and a gate that run go on running; configs and state stay: /etc/relctl, /var/lib/relctl.
 uninstall:
 	rm -rf $(PREFIX)
 	rm -f /usr/local/bin/reld /usr/local/bin/relctl /etc/systemd/system/reld@.service
