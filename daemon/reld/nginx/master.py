@@ -23,6 +23,9 @@ from reld.nginx.settings import GateSettings
 # (then write() fails, and nginx goes on); Python ignores it, and `restore_signals=False` leaves it so.
 LOG_LIMIT = 128 << 20
 _SPARE = 10
+# Field 9 of /proc/PID/stat, counted from the state; the bit is in the kernel's sched.h.
+_FLAGS = 6
+_PF_FORKNOEXEC = 0x40
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +78,18 @@ def workers(master: Process) -> tuple[Worker, ...]:
     found = []
     for pid in map(int, pids):
         title, ticks = command_line(pid), start_ticks(pid)
-        if ticks is not None and title.startswith("nginx: worker process"):
+        if ticks is not None and (title.startswith("nginx: worker process") or _nameless(pid)):
             found.append(Worker(pid, ticks, "is shutting down" in title))
     return tuple(found)
+
+
+def _nameless(pid: int) -> bool:
+    """A worker that was forked a moment ago still has its master's title. A new master (a binary
+    upgrade) has that title too, but it has called exec: PF_FORKNOEXEC in the flags of proc(5) tells.
+    """
+    fields = _stat(pid)
+    forked = len(fields) > _FLAGS and bool(int(fields[_FLAGS]) & _PF_FORKNOEXEC)
+    return forked and command_line(pid).startswith("nginx: master process")
 
 
 def send(process: Process, number: signal.Signals) -> bool:
