@@ -12,6 +12,8 @@ in its environment and is part of `leftovers`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import datetime as dt
 import http.client
 import json
 import os
@@ -276,6 +278,29 @@ class Rig:
                     continue
         return found
 
+    @property
+    def request_log(self) -> Path:
+        return self.runtime / "requests.log"
+
+    def logged(self) -> list[str]:
+        """Every line that the gate has written, also into logs that `rotate_log` put away."""
+        paths = [*sorted(self.runtime.glob("kept-*.log")), self.request_log]
+        return "".join(path.read_text() for path in paths).splitlines()
+
+    def rotate_log(self) -> None:
+        """As reld does it, only that nobody has to wait for 16 MB."""
+        kept = len(list(self.runtime.glob("kept-*.log")))
+        os.link(self.request_log, self.runtime / f"kept-{kept}.log")
+        os.rename(self.request_log, self.request_log.with_name("requests.log.old"))
+        self.reopen_log()
+
+    def reopen_log(self) -> None:
+        """The gate opens its log anew. Returns when it is there."""
+        gate = self.gate_pid()
+        assert gate is not None
+        os.kill(gate, signal.SIGUSR1)
+        wait_for(self.request_log.exists, 5, "the gate does not open its log")
+
     def gate_pid(self) -> int | None:
         try:
             return int((self.runtime / "gate.pid").read_text())
@@ -322,6 +347,46 @@ def runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+class Told:
+    """What reld tells from now on, read in a thread: `with Told(rig) as told: …; told.when("…")`."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._connection = _OnSocket(str(rig.socket))
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._connection.request("GET", "/v1/events")
+        self._socket = self._connection.sock
+        self._socket.settimeout(None)
+        self._answer = self._connection.getresponse()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
+        self._connection.close()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+            while line := self._answer.readline():
+                self.events.append(json.loads(line))
+
+    @property
+    def texts(self) -> list[str]:
+        """In order; live lines are left out."""
+        return [e["text"] for e in self.events if e.get("text") and e["event"] != "progress"]
+
+    def when(self, words: str) -> float:
+        """Wall clock, seconds, of the first event whose text has these words."""
+        for event in self.events:
+            if words in event.get("text", ""):
+                return dt.datetime.fromisoformat(event["time"]).timestamp()
+        raise AssertionError(f"nothing with {words!r} was told: {self.texts}")
 
 
 class _OnSocket(http.client.HTTPConnection):

@@ -61,6 +61,26 @@ def seconds(text: str) -> float:
     return total
 
 
+def fraction(text: str) -> float:
+    """A fraction of 1 of `1/1000`, `5%` or `0.05`.
+
+    Raises:
+        UsageError: it is none, or not above 0 and at most 1.
+    """
+    number, slash, below = text.strip().partition("/")
+    percent = number.endswith("%") and not slash
+    try:
+        value = float(number.removesuffix("%")) / (float(below) if slash else 1.0)
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    value = value / 100 if percent else value
+    if not 0 < value <= 1:
+        raise UsageError(
+            f"cannot read {text!r} as a share: it is above 0 and at most 1", "1/1000, 5%, 0.05"
+        )
+    return value
+
+
 def lock_seconds(text: str) -> float:
     """The same for `--wait-lock`; nothing at all means: for as long as it takes."""
     return seconds(text) if text else math.inf

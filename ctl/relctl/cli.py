@@ -128,6 +128,7 @@ def command(*names: str) -> Callable[[Command], None]:
 )
 @click.option("--drain", metavar="DURATION", type=asking.seconds, help="at least this long a drain")
 @click.option("--drain-max", metavar="DURATION", type=asking.seconds, help="then the rest is cut")
+@click.option("--observe", is_flag=True, help="the verdict is told and does not act")
 @click.option("--dry-run", is_flag=True, help="print the plan, do nothing")
 @click.option("--supersede", is_flag=True, help="end a rollout that is active first")
 @staying
@@ -241,7 +242,7 @@ def _rollout(
 
 def run(arguments: list[str]) -> int:
     """Reads the command line and runs it; click's own handler of errors stays out of it."""
-    from relctl import looking  # noqa: F401  registers the commands that look and steer
+    from relctl import looking, replay  # noqa: F401  register the commands that look and steer
 
     if not arguments:
         arguments = ["--help"]

@@ -11,12 +11,13 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from relctl import plan
 from relctl.receipt import lines
-from relctl.status import slots
+from relctl.status import against, slots
 from relctl.text import clean, clip, duration
 
 WIDEST = 80
-NEWS = ("degraded", "waiting", "hook")
+NEWS = ("degraded", "waiting", "hook", "verdict", "shield")
 CLEAR = "\r\x1b[K"
 
 
@@ -28,17 +29,21 @@ class Screen:
         self._since = 0.0
         self._drawn = False
         self._said = ""
+        self._skipped = 0
 
     def event(self, event: dict[str, Any]) -> None:
         text = clean(event.get("text") or "")
         if event.get("event") == "accepted":
             self._line(text)
+            for line in plan.watch(event):
+                self._line(f"  {line}")
             return
-        if event.get("event") in NEWS and text and text != self._said:
-            self._said = text
-            self._line(f"  {text}")
         status = event.get("status")
         rollout = status.get("rollout") if isinstance(status, dict) else None
+        news = event.get("event") in NEWS or self._skips(event.get("event"), rollout)
+        if news and text and text != self._said:
+            self._said = text
+            self._line(f"  {text}")
         if isinstance(status, dict) and isinstance(rollout, dict):
             self._enter(rollout)
             self._draw(live_line(status, rollout))
@@ -57,6 +62,13 @@ class Screen:
     def close(self) -> None:
         with suppress(OSError):  # the terminal may be what was lost
             self._clear()
+
+    def _skips(self, kind: Any, rollout: Any) -> bool:
+        """Whether it tells of a step that is left out; who comes later is not told again."""
+        before, steps = self._skipped, len((rollout or {}).get("skipped") or [])
+        if kind in ("status", "step"):
+            self._skipped = steps
+        return kind == "step" and steps > before
 
     def _enter(self, rollout: dict[str, Any]) -> None:
         phase = rollout.get("phase")
@@ -103,16 +115,25 @@ def finished_line(phase: str, seconds: float) -> str:
 
 
 def live_line(status: dict[str, Any], rollout: dict[str, Any]) -> str:
-    """Phase, share, time left, instances; what it waits for takes the place of the time."""
+    """Phase, share, time left, evidence, what it waits for, instances: as much as fits.
+
+    Once there is evidence, instances are shown only when one of them is not ready.
+    """
     parts = [f"{clean(rollout.get('phase') or ''):<11} {rollout.get('percent') or 0:>3} %"]
     if rollout.get("paused"):
         parts.append("paused")
     elif rollout.get("eta") is not None:
         parts.append(f"{duration(float(rollout['eta']))} left")
+    evidence = rollout.get("evidence")
+    judged = isinstance(evidence, dict) and bool(rollout.get("percent"))
+    if judged:
+        parts.append(f"evidence {against(evidence)}")
+        if rollout.get("waiting"):
+            parts.append(clean(rollout["waiting"]))
     counted = [text for text in map(_ready, slots(status).items()) if text]
-    if counted:
+    if counted and not (judged and _all_ready(status)):
         parts.append(", ".join(counted))
-    if rollout.get("waiting"):
+    if rollout.get("waiting") and not judged:
         parts.append(clean(rollout["waiting"]))
     return "> " + " · ".join(parts)
 
@@ -122,6 +143,11 @@ def _ready(item: tuple[str, Any]) -> str:
     instances = (slot or {}).get("instances") or []
     ready = sum(instance.get("state") == "ready" for instance in instances)
     return f"{color} {ready}/{len(instances)} ready" if instances else ""
+
+
+def _all_ready(status: dict[str, Any]) -> bool:
+    found = [i for slot in slots(status).values() for i in (slot or {}).get("instances") or []]
+    return all(instance.get("state") == "ready" for instance in found)
 
 
 def _phases(account: dict[str, Any]) -> list[tuple[str, float]]:

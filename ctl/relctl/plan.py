@@ -24,6 +24,11 @@ def title(answer: dict[str, Any], verb: str) -> str:
     return ", ".join(part for part in parts if part).replace(": ,", ":")
 
 
+def watch(answer: dict[str, Any]) -> list[str]:
+    """What the watch can find, and what it cannot."""
+    return [clean(line) for line in (answer.get("plan") or {}).get("watch") or []]
+
+
 def lines(answer: dict[str, Any]) -> list[str]:
     """The whole plan, for `--dry-run`."""
     plan = answer.get("plan") or {}

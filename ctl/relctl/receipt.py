@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from relctl.errors import DONE, FAILED, NEEDS_OPERATOR, WENT_BACK
+from relctl.status import against
 from relctl.text import NONE, clean, duration, labelled, local, paragraph, table, took, way
 
 GONE_BACK = ("rolled_back", "aborted")
+LOG_LINES = 5
+"""Lines of the candidate's log at the end of a rollout; `show` has all that were kept."""
+TOLD = (
+    *("verdict", "sentence", "known", "errors", "slowness", "odds", "observed", "share", "log"),
+)
+"""What of the evidence has a line, or a part of one, of its own."""
 
 
 def exit_code(receipt: dict[str, Any]) -> int:
@@ -40,16 +47,20 @@ def exit_code_of_turning_back(receipt: dict[str, Any]) -> int:
 
 def lines(receipt: dict[str, Any]) -> list[str]:
     """The few lines at the end of a rollout."""
-    return labelled(_pairs(receipt)) + [clean(note) for note in receipt.get("notes") or []]
+    return labelled(_pairs(receipt, log_lines=LOG_LINES)) + [
+        clean(note) for note in receipt.get("notes") or []
+    ]
 
 
 def full(receipt: dict[str, Any]) -> list[str]:
     """`relctl show`: the same, and everything that led there."""
-    pairs = _pairs(receipt)
-    for key, value in _mapping(receipt.get("evidence")).items():
-        lines_ = isinstance(value, list) and all(isinstance(line, str) for line in value)
-        text = paragraph("\n".join(value)) if lines_ else _plain(value)
-        pairs.append((f"evidence {clean(key)}", text))
+    pairs = _pairs(receipt, log_lines=None)
+    evidence = _mapping(receipt.get("evidence"))
+    if evidence.get("verdict"):
+        pairs.append(("evidence", _evidence(evidence)))
+    for key, value in evidence.items():
+        if key not in TOLD:
+            pairs.append((f"evidence {clean(key)}", _plain(value)))
     shown = labelled(pairs)
     phases = [phase for phase in receipt.get("phases") or [] if isinstance(phase, dict)]
     if phases:
@@ -58,19 +69,40 @@ def full(receipt: dict[str, Any]) -> list[str]:
     return shown + [clean(note) for note in receipt.get("notes") or []]
 
 
-def _pairs(receipt: dict[str, Any]) -> list[tuple[str, str]]:
+def _pairs(receipt: dict[str, Any], log_lines: int | None) -> list[tuple[str, str]]:
+    """`log_lines`: how many of the candidate's log; None = all."""
     outcome = clean(receipt.get("outcome") or "still running").replace("_", " ")
+    outcome += ", unproven" if receipt.get("unproven") and "unproven" not in outcome else ""
     who = f" by {clean(receipt['actor'])}" if receipt.get("actor") else ""
     kind = clean(receipt.get("kind") or "rollout")
     ended = receipt.get("ended")
     return [
         (f"rollout {receipt.get('id')}", f"{outcome}, {kind}{who}"),
         ("from → to", way(receipt.get("from"), receipt.get("to"))),
-        ("reason", paragraph(receipt.get("reason") or "")),
+        *_why(receipt, _mapping(receipt.get("evidence")), log_lines),
+        ("skipped", ", ".join(f"{clean(step)} %" for step in receipt.get("skipped") or [])),
         ("requests", _requests(_mapping(receipt.get("requests")))),
         ("reloads", clean(receipt["reloads"]) if receipt.get("reloads") is not None else ""),
         ("drain", _drain(_mapping(receipt.get("drain")))),
         ("time", f"{took(receipt.get('started'), ended)} (until {local(ended)})" if ended else ""),
+    ]
+
+
+def _why(
+    receipt: dict[str, Any], evidence: dict[str, Any], log_lines: int | None
+) -> list[tuple[str, str]]:
+    """What it ended for, and what the watch says of it."""
+    reason, said = paragraph(receipt.get("reason") or ""), clean(evidence.get("sentence") or "")
+    share = f"at {clean(evidence['share'])} %: " if evidence.get("share") else ""
+    observed, known = (clean(evidence.get(key) or "") for key in ("observed", "known"))
+    lines_ = evidence.get("log")
+    log = [str(line) for line in lines_] if isinstance(lines_, list) else []
+    return [
+        ("reason", f"{share}{reason}" if reason else ""),
+        ("verdict", said if said not in reason and said not in observed else ""),
+        ("observed", f"would have gone back {observed}" if observed else ""),
+        ("known", known if receipt.get("unproven") or log_lines is None else ""),
+        ("its log", paragraph("\n".join(log if log_lines is None else log[-log_lines:]))),
     ]
 
 
@@ -79,8 +111,18 @@ def _requests(slots: dict[str, Any]) -> str:
     for color, counted in slots.items():
         total = int(_mapping(counted).get("total") or 0)
         errors = int(_mapping(counted).get("errors") or 0)
-        parts.append(f"{clean(color)} {total}, {errors} error{'' if errors == 1 else 's'}")
+        saved = int(_mapping(counted).get("saved") or 0)
+        by_shield = f", {saved} saved by the shield" if saved else ""
+        parts.append(
+            f"{clean(color)} {total}, {errors} error{'' if errors == 1 else 's'}{by_shield}"
+        )
     return " · ".join(parts)
+
+
+def _evidence(evidence: dict[str, Any]) -> str:
+    odds = float(evidence.get("odds") or 0)
+    chance = f", by chance once in {odds:.0f} releases" if odds >= 1 else ""
+    return f"{clean(evidence['verdict'])}, {against(evidence)} of what a verdict needs{chance}"
 
 
 def _drain(drain: dict[str, Any]) -> str:

@@ -191,3 +191,5 @@ def _tell(answer: dict[str, Any], kind: str, *, as_json: bool) -> None:
     else:  # --no-wait: the number is the data
         print(answer["id"])
         print(f"{plan.title(answer, kind)}; relctl watch {answer['id']}", file=sys.stderr)
+        for line in plan.watch(answer):
+            print(f"  {line}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from relctl import measured
 from relctl.text import NONE, clean, duration, labelled, table, way
 
 TYPE_CHECKING = False
@@ -45,10 +46,24 @@ def lines(status: dict[str, Any]) -> list[str]:
             ("live", shown),
             ("rollout", _rollout(rollout) if rollout else "none"),
             ("waiting", clean(rollout.get("waiting") or "") if rollout else ""),
+            ("verdict", _verdict(rollout) if rollout else ""),
+            ("skipped", _skipped(rollout) if rollout else ""),
             ("degraded", clean(status.get("degraded") or "")),
         )
     )
-    return [*head, "", *_slots(status), "", f"next: {_next(status)}"]
+    traffic = measured.lines(slots(status))
+    if traffic:
+        traffic = ["", *traffic]
+    return [*head, "", *_slots(status), *traffic, "", f"next: {_next(status)}"]
+
+
+def against(evidence: Any) -> str:
+    """How much there is against the candidate, in percent of what a verdict needs."""
+    errors, slowness = (float(evidence.get(k) or 0.0) for k in ("errors", "slowness"))
+    most = max(errors, slowness)
+    if most < 0.005:
+        return "0 %"
+    return f"{most:.0%} ({'errors' if errors >= slowness else 'slowness'})".replace("%", " %")
 
 
 def _rollout(rollout: dict[str, Any]) -> str:
@@ -65,6 +80,22 @@ def _rollout(rollout: dict[str, Any]) -> str:
     kind = clean(rollout.get("kind") or "rollout")
     moves = way(rollout.get("from"), rollout.get("to"))
     return f"{rollout.get('id')} {kind} {moves}{who}: {', '.join(parts)}"
+
+
+def _verdict(rollout: dict[str, Any]) -> str:
+    evidence = rollout.get("evidence")
+    if not isinstance(evidence, dict) or not rollout.get("percent"):
+        return ""
+    parts = [clean(rollout.get("verdict") or evidence.get("verdict") or NONE)]
+    said = evidence.get("sentence") or evidence.get("known")
+    if said:
+        parts.append(clean(said))
+    return ": ".join(parts) + f"; evidence {against(evidence)}"
+
+
+def _skipped(rollout: dict[str, Any]) -> str:
+    steps = ", ".join(f"{clean(step)} %" for step in rollout.get("skipped") or [])
+    return f"{steps}: too few requests to show anything" if steps else ""
 
 
 def _slots(status: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any, Protocol
 
+from relctl import plan
 from relctl.live import Screen
 from relctl.receipt import lines
 from relctl.text import clean
@@ -61,6 +62,8 @@ class Lines:
             return
         name = clean(event.get("event") or "event")
         self._print(event.get("time"), clean(event.get("text") or name))
+        for line in plan.watch(event):
+            self._print(event.get("time"), line)
 
     def notice(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reld.core.policy import Policy, SlotPolicy
+from reld.core.verdict.settings import VerdictSettings
 
 COMMAND_PLACEHOLDERS = ("port", "slot", "release", "instance", "directory")
 HOOK_PLACEHOLDERS = ("release", "directory")  # a hook belongs to no instance
@@ -135,10 +136,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Requests that are judged apart; `match` is a regex that Python and nginx read alike."""
+    """Requests that are judged apart; `match` is a regex that Python and nginx read alike.
+
+    `success`: the only statuses that are none of a failure (a broken login answers 200); empty: all
+    below 500. A 4xx stays a refusal.
+    """
 
     name: str
     match: str
+    success: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +252,14 @@ def policy(config: Config) -> Policy:
         drain=rollout.drain,
         drain_max=rollout.drain_max,
         on_unproven=config.verdict.on_unproven,
+        verdict=VerdictSettings(
+            false_alarm=config.verdict.false_alarm,
+            max_error_rate=config.verdict.max_error_rate,
+            max_p95=config.verdict.max_p95,
+            warmup=config.verdict.warmup,
+            routes=tuple(route.name for route in config.route),
+            planned=rollout.step_time * (len(rollout.steps) - 1) + rollout.bake,
+        ),
         prepare_deadline=PREPARE,
         smoke_deadline=calls + SMOKE_SLACK,
         hook_timeout=config.hooks.timeout,

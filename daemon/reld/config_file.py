@@ -82,7 +82,9 @@ _TABLES: Mapping[str, _Table] = {
         "warmup": v.duration(), "on_unproven": v.choice("promote", "hold", "rollback"),
         "shield": v.boolean,
     }),
-    "route": _Table(Route, {"name": v.NAME, "match": v.regex}, ("name", "match")),
+    "route": _Table(Route, {
+        "name": v.NAME, "match": v.regex, "success": v.successes,
+    }, ("name", "match")),
     "gate": _Table(Gate, {
         "listen": v.loopback, "status": v.loopback, "keepalive": v.integer(0, 1000),
         "timeout": _PERIOD, "split": v.choice("request", "client"),

@@ -278,6 +278,15 @@ def statuses(value: Any) -> tuple[int, ...]:
     return tuple(read)
 
 
+def successes(value: Any) -> tuple[int, ...]:
+    """A 4xx is a refusal and a 5xx a failure, wherever it is."""
+    expected = "a list of status codes from 200 to 399, such as [302]"
+    read = many(integer(200, 399), expected)(value)
+    if not read:
+        raise WrongError("is empty", expected)
+    return tuple(read)
+
+
 def stop_signal(value: Any) -> str:
     expected = "the name of a signal that asks to stop, such as SIGTERM, SIGINT or SIGQUIT"
     name = text(value, expected).upper()

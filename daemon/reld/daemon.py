@@ -15,6 +15,7 @@ from pathlib import Path
 
 from systemd.daemon import notify
 
+from reld import failpoints
 from reld.api.clock import iso
 from reld.api.hub import Hub
 from reld.api.server import Server
@@ -26,13 +27,18 @@ from reld.core.model import State
 from reld.core.recovery import Observed, recover
 from reld.engine import Engine
 from reld.errors import RelctlError, StoreError
+from reld.host.checkpoint import Checkpoints
 from reld.host.instances import Instances
 from reld.host.machine import Machine
 from reld.host.releases import Releases
+from reld.host.sensor import Sensor
+from reld.host.shown import shown
 from reld.host.snapshots import Snapshots
 from reld.host.traffic import Traffic
+from reld.host.vitals import Vitals
 from reld.nginx.gate import Gate
 from reld.nginx.settings import GateSettings
+from reld.nginx.settings import Route as GateRoute
 from reld.processes import logs
 from reld.processes.identity import boot_id
 from reld.saver import StateSaver
@@ -91,13 +97,26 @@ async def _run(config: Config, places: Places, store: Store) -> None:
 
     instances = Instances(state, snapshots, places.logs)
     traffic = Traffic(state, gate)
-    machine = Machine(instances, Releases(state, snapshots, instances), traffic)
+    vitals = Vitals(state, instances)
+    sensor = Sensor(state, gate, Checkpoints(places.runtime), vitals)
+    releases = Releases(state, snapshots, instances)
+    machine = Machine(instances, releases, traffic, sensor)
     notes = {"unit": config.external.unit or ""} if config.external else {}
-    saver = StateSaver(store, places.logs, notes)
-    engine = Engine(await _recovered(config, store, gate, instances), machine, saver, boottime)
+    reach = failpoints.from_environment(dict(os.environ))
+    saver = StateSaver(store, places.logs, notes, sensor.rows_of, sensor.counts_of)
+    found = await _recovered(config, store, gate, instances)
+    engine = Engine(found, machine, saver, boottime, reach)
     holder.append(engine)
     hub = Hub(lambda: iso(boottime() + offset()))
-    service = EngineService(engine, store, snapshots, hub, places.logs)
+    service = EngineService(
+        engine,
+        store,
+        snapshots,
+        hub,
+        places.logs,
+        rate=sensor.rate,
+        slots=lambda: shown(state(), sensor, vitals),
+    )
     audit = _Audit(store)
     server = Server(service, config.access, audit.write)
     running = asyncio.create_task(engine.run())
@@ -106,6 +125,8 @@ async def _run(config: Config, places: Places, store: Store) -> None:
     notify(f"READY=1\nSTATUS=looks after {config.name}")  # no-op without systemd
     chores = [
         asyncio.create_task(_heartbeat(engine)),
+        asyncio.create_task(sensor.tend()),
+        asyncio.create_task(vitals.keep()),
         asyncio.create_task(_care_for_logs(places.logs)),
         asyncio.create_task(_forget_snapshots(engine, snapshots)),
     ]
@@ -157,6 +178,7 @@ def gate_settings(config: Config, places: Places) -> GateSettings:
         split="client" if gate.split == "client" else "request",
         assets=gate.assets,
         shield=config.verdict.shield,
+        routes=tuple(GateRoute(r.name, r.match, r.success) for r in config.route),
         user="www-data" if os.geteuid() == 0 else None,
     )
 
@@ -180,10 +202,14 @@ def _only_one(places: Places, app: str) -> Iterator[None]:
 
 
 async def _heartbeat(engine: Engine) -> None:
-    """A step a second whatever happens: timers of another clock cannot leave anything behind."""
+    """A step a second whatever happens: timers of another clock cannot leave anything behind.
+
+    It also feeds systemd's watchdog: a loop that is stuck is restarted, which costs nothing.
+    """
     while True:
         await asyncio.sleep(HEARTBEAT)
         engine.tell(Tick())
+        notify("WATCHDOG=1")
 
 
 async def _care_for_logs(directory: Path) -> None:

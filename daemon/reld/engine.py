@@ -19,6 +19,7 @@ from reld.core.events import Event, StoreTrouble, Tick
 from reld.core.machine import alarm, step
 from reld.core.model import Rollout, State
 from reld.errors import RelctlError, StoreError
+from reld.failpoints import Reach, nowhere
 
 log = logging.getLogger("reld.engine")
 
@@ -57,9 +58,17 @@ class _Work:
 class Engine:
     """Runs one state machine against one host."""
 
-    def __init__(self, state: State, host: Host, saver: Saver, clock: Callable[[], float]) -> None:
-        """`clock`: CLOCK_BOOTTIME in seconds."""
+    def __init__(
+        self,
+        state: State,
+        host: Host,
+        saver: Saver,
+        clock: Callable[[], float],
+        reach: Reach = nowhere,
+    ) -> None:
+        """`clock`: CLOCK_BOOTTIME in seconds. `reach`: see `failpoints`."""
         self.state = state
+        self._reach = reach
         self._disk: State | None = None
         self._host = host
         self._saver = saver
@@ -153,9 +162,11 @@ class Engine:
             work = self._works.get(effect)
             if work is None or work.task is not me or self._closing:
                 return False
+            self._reach("after", effect)
             self.tell(event)
             return True
 
+        self._reach("before", effect)
         try:
             await self._host.perform(effect, post)
         except asyncio.CancelledError:
@@ -191,6 +202,7 @@ class Engine:
             await self._dirty.wait()
             self._dirty.clear()
             state, ended = self.state, self._ended
+            self._reach("before", "persist")
             try:
                 async with asyncio.timeout(None) as limit:
                     limit.reschedule(asyncio.get_running_loop().time() + STORE_PATIENCE)
@@ -205,6 +217,7 @@ class Engine:
                 await asyncio.sleep(STORE_AGAIN_AFTER)
                 self._dirty.set()
                 continue
+            self._reach("after", "persist")
             self._ended = self._ended[len(ended) :]
             self._disk = state
             if self.state.store_trouble:

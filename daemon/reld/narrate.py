@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reld.core.model import HookState, InstanceState, Kind, Phase, Rollout, State
+from reld.core.verdict.finding import Finding, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,23 @@ def _rollout(old: Rollout | None, new: Rollout) -> list[tuple[str, str]]:
     news: list[tuple[str, str]] = []
     if old is None or old.phase is not new.phase:
         news.append(("phase", _phase(new)))
+    skipped = new.skipped[len(old.skipped) if old is not None else 0 :]
+    if new.warning and not (old is not None and old.warning):
+        news.append(("warning", f"warning: {new.warning}"))
+    if skipped:
+        news.append(("step", _skipped(skipped, new.watch.rate)))
     if new.share != (old.share if old is not None else 0) and new.share:
         news.append(("step", f"{new.to} has {new.share} % of the traffic"))
     if new.share == 0 and old is not None and old.share:
         news.append(("step", f"{new.from_} has all the traffic again"))
-    if new.waiting and (old is None or old.waiting != new.waiting):
+    news += _verdict(old, new)
+    waits = new.waiting and (old is None or old.waiting != new.waiting)
+    finding = new.watch.finding
+    if waits and new.waiting not in (finding.sentence, finding.hold):
         news.append(("waiting", f"waiting: {new.waiting}"))
+    if new.unshielded is not (old is not None and old.unshielded):
+        off = "the shield is off: while both slots suffer a second try only adds to the load"
+        news.append(("shield", off if new.unshielded else "the shield is on again"))
     had = {(h.name, h.attempt): h.state for h in old.hooks} if old is not None else {}
     for hook in new.hooks:
         if had.get((hook.name, hook.attempt)) is hook.state:
@@ -89,6 +101,44 @@ def _rollout(old: Rollout | None, new: Rollout) -> list[tuple[str, str]]:
             case HookState.FAILED:
                 news.append(("hook", f"hook {hook.name} failed: {_line(hook.detail)}"))
     return news
+
+
+def _verdict(old: Rollout | None, new: Rollout) -> list[tuple[str, str]]:
+    """What the watch says now that it did not say before; what waits for it is not told again."""
+    before = old.watch.finding if old is not None else Finding()
+    finding = new.watch.finding
+    news = []
+    if finding.verdict is not before.verdict:
+        text = _over(before, new) if finding.verdict is Verdict.FINE else _found(finding, new)
+        news.append(("verdict", text))
+    asked = new.waiting.startswith(f"{finding.hold}: ")  # the wait says more: what to type
+    if finding.hold and not before.hold and not asked:
+        news.append(("verdict", f"the share stays as it is: {finding.hold}"))
+    return news
+
+
+def _found(finding: Finding, rollout: Rollout) -> str:
+    if finding.verdict is Verdict.WORSE and not rollout.policy.verdict.act:
+        return f"{finding.sentence}; only observed, it does not act"
+    return finding.sentence or str(finding.verdict)
+
+
+def _over(before: Finding, rollout: Rollout) -> str:
+    match before.verdict:
+        case Verdict.ENVIRONMENT:
+            return "the slots do not suffer together any more: the watch goes on"
+        case Verdict.BLIND:
+            return "the gate's request log can be trusted again: the watch goes on"
+        case _:
+            return f"nothing is known against {rollout.to} any more: the watch goes on"
+
+
+def _skipped(steps: tuple[int, ...], rate: float | None) -> str:
+    named = ", ".join(f"{step} %" for step in steps)
+    if rate is None:
+        return f"skipped {named}"
+    few = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
+    return f"skipped {named}: at {few} req/s they could not show anything"
 
 
 def _phase(rollout: Rollout) -> str:

@@ -1,39 +1,89 @@
-"""States to the store, with the receipts of the rollouts that ended on the way."""
+"""States to the store, with the receipts and counts of the rollouts that ended on the way."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from reld.api.receipt import receipt
 from reld.api.service import Vitals
 from reld.clock import boottime, offset
-from reld.core.model import Outcome, Rollout, State
+from reld.core.model import Color, Counts, Outcome, Rollout, State
 from reld.processes import logs
 from reld.store.database import Store
-from reld.store.rows import RolloutRow
+from reld.store.rows import RolloutRow, WatchRow
 
 LOG_LINES = 20
+
+log = logging.getLogger("reld.saver")
+
+Watched = Callable[[int], bytes | None]
+"""What the sensor counted during a rollout: JSON lines; None: nothing. Called in a thread."""
+
+
+Counted = Callable[[int], Mapping[Color, Counts] | None]
+"""The requests of a rollout to its last one; None: the state knows them best. Called in a thread."""
+
+
+def unwatched(_rollout: int) -> bytes | None:
+    return None
+
+
+def uncounted(_rollout: int) -> Mapping[Color, Counts] | None:
+    return None
 
 
 class StateSaver:
     """`logs_at`: where the releases' logs are; a failed one's last lines go into its receipt."""
 
-    def __init__(self, store: Store, logs_at: Path, notes: dict[str, str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        logs_at: Path,
+        notes: dict[str, str],
+        watched: Watched = unwatched,
+        counted: Counted = uncounted,
+    ) -> None:
         self._store = store
         self._logs_at = logs_at
         self._notes = notes
+        self._watched = watched
+        self._counted = counted
 
     async def save(self, state: State, ended: tuple[Rollout, ...]) -> None:
         """Raises StoreError."""
         rows = [await asyncio.to_thread(self._row, rollout) for rollout in ended]
-        await self._store.save(state, rows)
+        counted = [await asyncio.to_thread(self._watch, rollout.id) for rollout in ended]
+        await self._store.save(state, rows, [watch for watch in counted if watch is not None])
+
+    def _watch(self, rollout: int) -> WatchRow | None:
+        try:
+            rows = self._watched(rollout)
+        except OSError as error:  # a replay is worth less than a receipt
+            log.warning("the counts of rollout %d are lost: %s", rollout, error)
+            return None
+        return WatchRow(rollout, rows) if rows else None
+
+    def _with_counts(self, rollout: Rollout) -> Rollout:
+        try:
+            found = self._counted(rollout.id)
+        except OSError as error:
+            log.warning("the last requests of rollout %d are not counted: %s", rollout.id, error)
+            return rollout
+        if found is None:
+            return rollout
+        blue, green = (found.get(color, Counts()) for color in (Color.BLUE, Color.GREEN))
+        return replace(rollout, blue=blue, green=green)
 
     def _row(self, rollout: Rollout) -> RolloutRow:
+        rollout = self._with_counts(rollout)
         told = receipt(rollout, Vitals(boottime(), offset()), running=False)
         if rollout.outcome is not Outcome.DONE and rollout.to:
             tail = logs.tail(self._logs_at / f"{rollout.to}.log", LOG_LINES)
-            told["evidence"] = {"log": tail}
+            told["evidence"] = {**told["evidence"], "log": tail}
         external = rollout.from_ == "external" and rollout.outcome is Outcome.DONE
         unit = self._notes.get("unit")
         if external and unit:

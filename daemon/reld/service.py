@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from reld import config as settings
-from reld import config_file
+from reld import config_file, log_lines, plans, release_list, replays
 from reld.api.hub import Hub, Subscription
 from reld.api.peers import Caller
 from reld.api.receipt import receipt
-from reld.api.requests import LogRequest, NotFound, Options, RolloutRequest, Steer
-from reld.api.service import Vitals
+from reld.api.replay import ReplayRequest
+from reld.api.requests import LogRequest, NotFound, RolloutRequest, Steer
+from reld.api.service import SlotVitals, Vitals
+from reld.api.status import status
 from reld.clock import boottime, offset
 from reld.core import commands as c
 from reld.core.model import Color, Kind, Outcome, Phase, Rollout, State
-from reld.core.policy import Policy
 from reld.engine import Engine
 from reld.errors import BadRequest, Busy, ConfigError, NeedsOperator, Refused, StoreError
 from reld.host.snapshots import Snapshots
 from reld.narrate import narrate
-from reld.processes import logs
 from reld.store.database import Store
 
+log = logging.getLogger("reld.rollout")
+
 PERSIST_PATIENCE = 5.0
-FOLLOW_EVERY = 0.3
 SUPERSEDE_PATIENCE = 3600.0
 
 _REFUSALS = {
@@ -47,16 +50,28 @@ _NOT_SHIFTED = (
 
 
 class EngineService:
-    """Implements api.service.Service."""
+    """Implements api.service.Service.
+
+    `rate`: requests per second lately, None = not known. `slots`: what is measured of each slot.
+    """
 
     def __init__(
-        self, engine: Engine, store: Store, snapshots: Snapshots, hub: Hub, logs_at: Path
+        self,
+        engine: Engine,
+        store: Store,
+        snapshots: Snapshots,
+        hub: Hub,
+        logs_at: Path,
+        rate: Callable[[], float | None] = lambda: None,
+        slots: Callable[[], Mapping[str, SlotVitals]] = dict,
     ) -> None:
         self._engine = engine
         self._store = store
         self._snapshots = snapshots
         self._hub = hub
         self._logs_at = logs_at
+        self._rate = rate
+        self._slots = slots
         self._telling: set[asyncio.Task[None]] = set()
         engine.watch(self._tell_readers)
 
@@ -66,7 +81,7 @@ class EngineService:
         return self._engine.state
 
     def vitals(self) -> Vitals:
-        return Vitals(boottime(), offset())
+        return Vitals(boottime(), offset(), self._slots())
 
     def subscribe(self) -> Subscription:
         return self._hub.subscribe()
@@ -98,24 +113,15 @@ class EngineService:
             return receipt(known, self.vitals(), running=False)
         return stored
 
+    async def replay(self, request: ReplayRequest) -> dict[str, Any]:
+        account = await self.rollout(request.rollout)
+        rows = await self._store.watch(request.rollout)
+        return await asyncio.to_thread(replays.judged_again, request, account, rows)
+
     async def releases(self) -> list[dict[str, Any]]:
-        state = self.state()
-        names = await asyncio.to_thread(_release_directories, self._snapshots.config.app.directory)
-        known = list(names)
-        known += [g.release for g in reversed(state.good) if g.release not in known]
-        slots = {s.release: s.color for s in state.slots}
-        live = state.slot(state.live)
-        sealed = {g.release: g.sealed for g in state.good}
-        return [
-            {
-                "release": name,
-                "live": live is not None and live.release == name,
-                "slot": slots.get(name),
-                "good": name in sealed,
-                "sealed": sealed.get(name, False),
-            }
-            for name in known
-        ]
+        template = self._snapshots.config.app.directory
+        names = await asyncio.to_thread(release_list.directories, template)
+        return release_list.listed(self.state(), names)
 
     async def log_lines(self, request: LogRequest) -> AsyncIterator[dict[str, Any]]:
         state = self.state()
@@ -124,21 +130,11 @@ class EngineService:
         release = request.release or (slot.release if slot is not None else None)
         if release is None:
             raise NotFound("cannot show logs: nothing is live", "relctl logs --release RELEASE")
-        path = self._logs_at / f"{release}.log"
         word = str(color) if slot is not None and slot.release == release else None
-        if request.lines:
-            for line in await asyncio.to_thread(logs.tail, path, request.lines):
+        path = self._logs_at / f"{release}.log"
+        async with aclosing(log_lines.of(path, request.lines, follow=request.follow)) as lines:
+            async for line in lines:
                 yield {"release": release, "slot": word, "line": line}
-        if not request.follow:
-            return
-        offset_ = path.stat().st_size if path.exists() else 0
-        rest = b""
-        while True:
-            await asyncio.sleep(FOLLOW_EVERY)
-            data, offset_ = await asyncio.to_thread(_read_on, path, offset_)
-            *lines, rest = (rest + data).split(b"\n")
-            for raw in lines:
-                yield {"release": release, "slot": word, "line": logs.printable(raw)}
 
     # writes
 
@@ -149,7 +145,7 @@ class EngineService:
         begin = c.Begin(
             kind,
             request.release,
-            _with_options(settings.policy(config), options),
+            plans.with_options(settings.policy(config), options),
             actor=caller.actor,
             reason=options.reason,
             force=options.force,
@@ -222,7 +218,7 @@ class EngineService:
         if back and c.can_go_back(self.state()):
             reason = begin.reason or "rollback"
             why = f"{reason} by {caller.actor}"
-            plan = _back_plan(running)
+            plan = plans.back(running)
             if not really:
                 return {"id": None, "plan": plan}
             self._engine.command(c.Abort(running.id, why, Outcome.ROLLED_BACK))
@@ -233,7 +229,9 @@ class EngineService:
                 "id": running.id,
                 "attached": True,
                 "already": False,
-                "plan": _plan(running.kind, running.from_, running.to, running.policy),
+                "plan": plans.forth(
+                    running.kind, running.from_, running.to, running.policy, self._rate()
+                ),
             }
         return None
 
@@ -254,7 +252,7 @@ class EngineService:
         live = state.slot(state.live)
         from_ = live.release if live is not None else ""
         to = c.release_of(state, begin)
-        return _plan(begin.kind, from_, to, begin.policy)
+        return plans.forth(begin.kind, from_, to, begin.policy, self._rate())
 
     async def _on_disk(self) -> None:
         """Nobody is told "accepted" before it is durable, unless the disk hangs."""
@@ -265,9 +263,8 @@ class EngineService:
             return
 
     def _tell_readers(self, before: State, after: State) -> None:
-        from reld.api.status import status
-
         for news in narrate(before, after):
+            log.info("%s: %s", news.rollout or "-", news.text)
             extra: dict[str, Any] = {}
             if news.event in ("phase", "step"):
                 extra["status"] = status(after, self.vitals())
@@ -283,89 +280,5 @@ class EngineService:
         self._hub.publish("result", told["summary"], ended.id, receipt=told)
 
 
-def _with_options(policy: Policy, options: Options) -> Policy:
-    names = ("steps", "step_time", "step_max", "step_requests", "bake", "drain", "drain_max")
-    given = {n: v for n in names if (v := getattr(options, n)) is not None}
-    if options.now:
-        given["steps"] = (100,)
-    policy = replace(policy, **given)
-    return replace(
-        policy,
-        step_max=max(policy.step_max, policy.step_time),
-        drain_max=max(policy.drain_max, policy.drain),
-    )
-
-
-def _plan(kind: Kind, from_: str, to: str, policy: Policy) -> dict[str, Any]:
-    """What will happen and how long it takes if nothing holds it up (seconds)."""
-    if kind in (Kind.STOP, Kind.CONTRACT):
-        seconds = policy.drain if kind is Kind.STOP else 0.0
-        text = [f"{kind} {from_}"]
-        return {
-            "from": from_,
-            "to": to,
-            "kind": kind,
-            "instant": False,
-            "seconds": seconds,
-            "steps": [],
-            "text": text,
-        }
-    steps = (100,) if kind is Kind.ROLLBACK or not from_ else policy.steps
-    bake = 0.0 if kind is Kind.ROLLBACK or not from_ else policy.bake
-    drain = policy.drain if from_ else 0.0
-    watched = policy.step_time * (len(steps) - 1)
-    text = [f"start {policy.slot.instances} × {to}, ready within {policy.slot.ready_deadline:g} s"]
-    if from_:
-        shares = " → ".join(f"{s} %" for s in steps)
-        text.append(f"shift {shares}, at least {policy.step_time:g} s a step before the last")
-        text.append(f"bake {bake:g} s with {from_} warm, then drain it for {drain:g} s and stop it")
-    return {
-        "from": from_ or None,
-        "to": to,
-        "kind": kind,
-        "instant": False,
-        "seconds": watched + bake + drain,
-        "steps": list(steps),
-        "text": text,
-    }
-
-
-def _back_plan(running: Rollout) -> dict[str, Any]:
-    return {
-        "from": running.to,
-        "to": running.from_ or None,
-        "kind": Kind.ROLLBACK,
-        "instant": True,
-        "seconds": running.policy.drain,
-        "steps": [0],
-        "text": [f"move all traffic back to {running.from_}, drain {running.to}, stop it"],
-    }
-
-
 def _raised(refusal: c.Refusal) -> Refused:
     return _REFUSALS[refusal.why](refusal.message, refusal.hint)
-
-
-def _release_directories(template: str) -> list[str]:
-    """Names that `directory` can be filled with, newest first."""
-    before, _, after = template.partition("{release}")
-    parent = Path(before)
-    if not before.endswith("/") or not parent.is_dir():
-        return []
-    found = []
-    for entry in parent.iterdir():
-        place = Path(f"{entry}{after}")
-        if place.is_dir() and not entry.is_symlink():
-            found.append((entry.stat().st_mtime, entry.name))
-    return [name for _, name in sorted(found, reverse=True)]
-
-
-def _read_on(path: Path, at: int) -> tuple[bytes, int]:
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            file.seek(at if at <= size else 0)
-            data = file.read(1 << 20)
-            return data, file.tell()
-    except OSError:
-        return b"", at

@@ -52,7 +52,13 @@ class Knobs:
     crash_after_seconds: float | None = None
     crash_code: int = 1
     error_rate: float = 0.0  # business requests that answer 500
+    get_error_rate: float = 0.0  # GET and HEAD among them
+    post_error_rate: float = 0.0  # all others
+    refuse_rate: float = 0.0  # business requests that answer 422
+    outage_file: str = ""  # while it exists all answer 500: a dependency that releases share
     latency: float = 0.0  # added to every business request
+    slow_rate: float = 0.0  # business requests that take slow_seconds longer
+    slow_seconds: float = 2.0
     hang_rate: float = 0.0  # business requests that are never answered
     login_fails: bool = False  # /login answers 500
     ignore_sigterm: bool = False
@@ -101,6 +107,21 @@ class Application:
 
     def identity(self) -> dict[str, Any]:
         return {"release": self.release, "slot": self.slot, "pid": os.getpid()}
+
+    def misfortune(self, method: str) -> tuple[int, str] | None:
+        """The bad answer that this business request gets, if any."""
+        knobs, chance = self.knobs, random.random
+        if knobs.outage_file and os.path.exists(knobs.outage_file):
+            return 500, "knob outage_file"
+        if knobs.error_rate and chance() < knobs.error_rate:
+            return 500, "knob error_rate"
+        reads = method in ("GET", "HEAD")
+        rate = knobs.get_error_rate if reads else knobs.post_error_rate
+        if rate and chance() < rate:
+            return 500, "knob get_error_rate" if reads else "knob post_error_rate"
+        if knobs.refuse_rate and chance() < knobs.refuse_rate:
+            return 422, "knob refuse_rate"
+        return None
 
     def ready(self) -> bool:
         age, knobs = time.monotonic() - self.listening_since, self.knobs
@@ -288,10 +309,13 @@ class Connection(asyncio.Protocol):
         if request.path not in BUSINESS_FREE:
             self.app.count()
             delay = knobs.latency
+            if knobs.slow_rate and random.random() < knobs.slow_rate:
+                delay += knobs.slow_seconds
             if knobs.hang_rate and random.random() < knobs.hang_rate:
                 delay = 3600.0
-            elif knobs.error_rate and random.random() < knobs.error_rate:
-                self.later(delay, lambda: self.reply(500, {"error": "knob error_rate"}))
+            elif (bad := self.app.misfortune(request.method)) is not None:
+                status, why = bad
+                self.later(delay, lambda: self.reply(status, {"error": why}))
                 return
         if request.path == "/slow":
             delay += request.number("seconds", 1.0)

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.bench import lane_moves, light, simulator, speed, switches, throughput
+from tests.bench import detector, lane_moves, light, sensor, simulator, speed, switches, throughput
 from tests.bench.verdicts import Line, table
 
 ALL: dict[str, Callable[[], tuple[Line, ...]]] = {
@@ -22,7 +22,9 @@ ALL: dict[str, Callable[[], tuple[Line, ...]]] = {
     "lanes": lane_moves.measure,
     "speed": speed.measure,
     "light": light.measure,
+    "sensor": sensor.measure,
     "simulator": simulator.measure,
+    "detector": detector.measure,
 }
 
 

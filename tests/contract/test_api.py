@@ -22,6 +22,7 @@ from reld import __version__
 from reld.api.hub import Hub
 from reld.api.listener import SocketError, listen
 from reld.api.peers import Caller
+from reld.api.replay import ReplayRequest
 from reld.api.requests import LogRequest, NotFound, RolloutRequest, Steer
 from reld.api.roles import Role
 from reld.api.routes import ROUTES
@@ -52,6 +53,7 @@ class FakeService:
         self.trouble: Exception | None = None
         self.begun: list[tuple[RolloutRequest, Caller]] = []
         self.steered: list[Steer] = []
+        self.replayed: list[ReplayRequest] = []
         self.body: dict[str, Any] = {"id": 42, "attached": False, "already": False, "plan": {}}
         self.known: tuple[int, ...] = (42,)
         self.gate = asyncio.Event()
@@ -90,6 +92,12 @@ class FakeService:
         if number == 41:
             return {"id": 41, "outcome": "done", "summary": "v1 serves"}
         return {"id": number, "outcome": None} if number in self.known else None
+
+    async def replay(self, request: ReplayRequest) -> dict[str, Any]:
+        if request.rollout != 42:
+            raise NotFound(f"cannot replay rollout {request.rollout}: there is none")
+        self.replayed.append(request)
+        return {"id": 42, "found": None}
 
     async def releases(self) -> list[dict[str, Any]]:
         return [{"release": "v1", "live": True, "slot": "blue", "good": True, "sealed": False}]
@@ -249,7 +257,8 @@ async def test_every_route_declares_its_role_and_keeps_strangers_and_viewers_out
         target = re.sub(r"\(\?P<verb>.*?\)", "pause", route.path.pattern)
         target = re.sub(r"\(\?P<number>.*?\)", "42", target)
         assert isinstance(route.role, Role)
-        assert route.role is (Role.READ if route.method == "GET" else Role.OPERATE)
+        looks = route.method == "GET" or target.endswith("/replay")
+        assert route.role is (Role.READ if looks else Role.OPERATE)
         denied = await ask(api.path, route.method, target, uid=STRANGER)
         assert denied.status == 403, target
         assert denied.body["error"]["exit"] == 4
@@ -257,6 +266,17 @@ async def test_every_route_declares_its_role_and_keeps_strangers_and_viewers_out
             assert (await ask(api.path, route.method, target, uid=VIEWER)).status == 403, target
     assert not api.service.begun
     assert not api.service.steered
+
+
+async def test_a_viewer_may_replay_and_what_is_asked_is_understood(api: Running) -> None:
+    api.path.chmod(0o666)
+    body = {"false_alarm": 0.01, "max_p95": 1, "warmup": None}
+    done = await ask(api.path, "POST", "/v1/rollouts/42/replay", body, uid=VIEWER)
+    assert (done.status, done.body) == (200, {"id": 42, "found": None})
+    assert api.service.replayed == [ReplayRequest(42, false_alarm=0.01, max_p95=1.0)]
+    assert not api.audit
+    assert (await ask(api.path, "POST", "/v1/rollouts/7/replay", {})).status == 404
+    assert (await ask(api.path, "POST", "/v1/rollouts/42/replay", {"steps": 1})).status == 400
 
 
 async def test_a_viewer_looks_and_an_operator_changes(api: Running) -> None:

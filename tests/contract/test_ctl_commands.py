@@ -429,7 +429,7 @@ def test_help_lists_the_commands_of_now_and_no_others(capsys):
     assert listed == {
         *("switch", "deploy", "rollback", "restart", "start", "stop", "contract", "status"),
         *("watch", "history", "show", "logs", "releases", "pause", "resume", "promote"),
-        *("abort", "version"),
+        *("abort", "replay", "version"),
     }
 
 
@@ -516,3 +516,65 @@ def test_a_reld_that_falls_silent_counts_as_away(reld, monkeypatch):
     reld.rollout(42, [progress(), api.HANG])
     reld.stream("/v1/events", [result()])
     assert main(["switch", "v2"]) == 0
+
+
+REPLAYED = {
+    "id": 7,
+    "seconds": 940,
+    "outcome": "done",
+    "found": {
+        "seconds": 72,
+        "share": 5,
+        "verdict": "worse",
+        "sentence": "v2 failed 7 of 140 requests",
+        "odds": 120.0,
+    },
+    "settings": {"false_alarm": 0.01, "max_error_rate": 0.05, "max_p95": 0.8, "warmup": 30.0},
+}
+
+
+def test_a_replay_sends_what_is_asked_and_shows_what_is_found(reld, capsys):
+    reld.answer("POST", "/v1/rollouts/7/replay", REPLAYED)
+    settings = "--false-alarm 1/100 --max-error-rate 5% --max-p95 800ms --warmup 30s"
+    assert main(["replay", "7", *settings.split()]) == 0
+    assert reld.asked("POST", "/v1/rollouts/7/replay") == [
+        {"false_alarm": 0.01, "max_error_rate": 0.05, "max_p95": 0.8, "warmup": 30.0}
+    ]
+    assert capsys.readouterr().out.splitlines() == [
+        "rollout 7  done then, watched for 15 min 40 s",
+        "judged by  false alarm 1/100, max error rate 5 %, max p95 800 ms, warmup 30 s",
+        "now        worse after 1 min 12 s at 5 %: v2 failed 7 of 140 requests",
+    ]
+
+
+def test_a_replay_that_finds_nothing_says_so(reld, capsys):
+    reld.answer("POST", "/v1/rollouts/7/replay", {**REPLAYED, "found": None})
+    assert main(["replay", "7"]) == 0
+    assert reld.asked("POST", "/v1/rollouts/7/replay") == [{}]
+    assert "now        nothing is found against it" in capsys.readouterr().out
+    assert main(["replay", "7", "--json"]) == 0
+    assert objects(capsys.readouterr().out) == [{**REPLAYED, "found": None}]
+
+
+@pytest.mark.parametrize("line", ["replay", "replay 0", "replay 7 --false-alarm often"])
+def test_a_replay_that_is_mistyped_is_2(reld, line):
+    assert main(line.split()) == 2
+    assert reld.requests == []
+
+
+def test_observe_is_sent_as_an_option(reld):
+    reld.rollout(42, [result()])
+    assert main(["switch", "v2", "--observe"]) == 0
+    assert reld.asked("POST", "/v1/rollouts")[0]["options"] == {"observe": True}
+
+
+def test_what_the_watch_can_find_is_said_before_anything_else_happens(reld, capsys):
+    promise = "will notice 2 % errors with 95 % probability after about 20 failed requests"
+    reld.rollout(42, [phase("starting"), result()], watch=[promise, "skips 5 %"])
+    assert main(["switch", "v2"]) == 0
+    said = [line.partition(" ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert said[1:4] == [promise, "skips 5 %", "starting begins"]
+    assert main(["switch", "v2", "--no-wait"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "42\n"
+    assert promise in told.err

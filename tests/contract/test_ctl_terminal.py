@@ -260,3 +260,26 @@ def test_status_takes_at_most_five_times_an_empty_python(reld):
     pairs = [(seconds("-c", "pass"), seconds("-m", "relctl", "status")) for _ in range(20)]
     nothing, status = (statistics.median(column) for column in zip(*pairs, strict=True))
     assert status <= 5 * nothing
+
+
+def test_the_outlook_a_verdict_and_a_skipped_step_stay_on_the_terminal(reld):
+    said = "v2 failed 7 of 140 requests (5.0 %), v1 3 of 2660 (0.1 %)"
+    skipping = api.rolling("shifting", 0, skipped=[5])
+    reld.rollout(
+        42,
+        [
+            phase("shifting", 0),
+            api.event("step", "skipped 5 %: at 0.02 req/s", status=skipping),
+            api.event("step", "v2 has 25 %", status=api.rolling("shifting", 25, skipped=[5])),
+            api.event("verdict", said),
+            api.event("shield", "the shield is off"),
+            result(),
+        ],
+        watch=["will notice 2 % errors"],
+    )
+    _, shown = on_a_terminal(reld, "switch", "v2")
+    lines = [line.split("\x1b[K")[-1] for line in shown.split("\r\n")]
+    assert lines[1] == "  will notice 2 % errors"
+    for text in ("skipped 5 %: at 0.02 req/s", said, "the shield is off"):
+        assert lines.count(f"  {text}") == 1
+    assert "  v2 has 25 %" not in lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sqlite3
 import stat
@@ -18,8 +19,8 @@ from reld.core.model import Color, Slot, State
 from reld.core.policy import SlotPolicy
 from reld.errors import StoreError
 from reld.store.database import Store
-from reld.store.rows import AuditRow, RolloutRow
-from reld.store.schema import VERSION
+from reld.store.rows import AuditRow, RolloutRow, WatchRow
+from reld.store.schema import _STEPS, VERSION
 from reld.store.trouble import explain
 
 
@@ -79,7 +80,65 @@ async def test_the_history_is_newest_first_and_limited(store: Store) -> None:
     }
 
 
+async def test_what_was_counted_is_read_as_it_was_saved_and_takes_little_room(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "state.db"
+    lines = b"[1795431600,5,[100,0,0]]\n" * 100_000
+    store = await Store.open(path)
+    await store.save(State("web", "b"), [row(1)], [WatchRow(1, lines)])
+    assert await store.watch(1) == lines
+    await store.close()
+    assert path.stat().st_size < len(lines) / 10
+
+
+async def test_the_counts_of_the_newest_fifty_rollouts_are_kept(store: Store) -> None:
+    for number in range(1, 53):
+        await store.save(State("web", "b"), [row(number)], [WatchRow(number, b"[]\n")])
+    assert await store.watch(2) is None
+    assert await store.watch(3) == b"[]\n"
+    assert len(await store.rollouts(100)) == 52
+
+
+async def test_counts_that_cannot_be_unpacked_are_a_store_error(store: Store) -> None:
+    def spoil(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO watches VALUES (7, x'00ff')")
+
+    await store._writer.run(spoil, "spoil")
+    with pytest.raises(StoreError, match="cannot read the counts of rollout 7"):
+        await store.watch(7)
+
+
+async def test_an_older_database_gets_the_new_table_and_keeps_what_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    text = (Path(__file__).parents[1] / "fakes/state_of_schema_1.json").read_text("utf-8")
+    old = sqlite3.connect(path)
+    for statement in _STEPS[0]:
+        old.execute(statement)
+    old.execute("UPDATE meta SET schema = 1")
+    old.execute("INSERT INTO state VALUES (1, ?)", (text,))
+    receipt = json.dumps(dict(row(1).receipt))
+    old.execute(
+        "INSERT INTO rollouts VALUES (1, 'switch', 'v1', 'v2', 'a', 't', 't', 'done', '', ?)",
+        (receipt,),
+    )
+    old.commit()
+    old.close()
+    store = await Store.open(path)
+    state = await store.load_state()
+    assert state is not None
+    assert state.rollout is not None
+    assert (state.rollout.id, state.rollout.to) == (2, "v2")
+    assert await store.rollout(1) == dict(row(1).receipt)
+    assert await store.watch(1) is None
+    await store.save(state, [row(2)], [WatchRow(2, b"[]\n")])
+    assert await store.watch(2) == b"[]\n"
+    await store.close()
+    await (await Store.open(path)).close()  # and a second time there is nothing left to do
+
+
 async def test_an_unknown_rollout_or_snapshot_is_none(store: Store) -> None:
+    assert await store.watch(7) is None
     assert await store.rollout(7) is None
     assert await store.snapshot(7) is None
 

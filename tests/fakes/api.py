@@ -223,6 +223,30 @@ def rolling(phase: str = "shifting", percent: int = 25, **changed: Any) -> dict[
     return status(rollout=rollout, slots={**status()["slots"], "green": green})
 
 
+def evidence(**changed: Any) -> dict[str, Any]:
+    """What the watch found of v2: nothing, unless told otherwise."""
+    base = {"verdict": "fine", "sentence": "", "known": "", "errors": 0.0, "slowness": 0.0}
+    return {**base, "odds": 0.0, "observed": "", "share": 0, **changed}
+
+
+def measured(**changed: Any) -> dict[str, Any]:
+    """The "traffic" and "resources" of a slot; each key goes where it belongs."""
+    traffic = {"rate": 40.2, "errors": 0.001, "p50": 12.0, "p95": 80.4, "p99": 120.0}
+    resources = {
+        "rss_bytes": 210_000_000,
+        "cpu_percent": 12.3,
+        "open_files": 43,
+        "processes": 3,
+        "peers": {"127.0.0.1:5432": 12},
+        "trend_bytes_per_minute": 1_200_000.0,
+        "warning": None,
+    }
+    return {
+        "traffic": {k: changed.get(k, v) for k, v in traffic.items()},
+        "resources": {k: changed.get(k, v) for k, v in resources.items()},
+    }
+
+
 def event(kind: str, text: str = "", **more: Any) -> dict[str, Any]:
     time = "2026-11-23T11:00:00.123Z"
     return {"seq": 1, "time": time, "rollout": 42, "event": kind, "text": text, **more}

@@ -103,8 +103,6 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def the_disk_freezes_or_thaws(self):
         self.world.frozen_disk = not self.world.frozen_disk
-        if not self.world.frozen_disk:
-            self.world.persist()
 
     @rule(refused=CHANCES, unknown=CHANCES, never=CHANCES, lanes=CHANCES, other=CHANCES)
     def luck_changes(self, refused, unknown, never, lanes, other):
@@ -119,14 +117,23 @@ class Machine(RuleBasedStateMachine):
             stubborn=other,
             prepare_fails=other,
             stale_results=0.3,
+            disk_fails=other / 2,
+            judged_bad=other,
+            deaf=other,
         )
 
     @invariant()
     def the_state_is_at_rest(self):
         if self.world.up:
-            assert settle(self.world.state, self.world.now) == self.world.state
+            assert settle(self.world.state, self.world.looked_at) == self.world.state
 
     def teardown(self):
+        try:
+            self.comes_to_rest()
+        finally:
+            self.world.close()
+
+    def comes_to_rest(self):
         self.world.calm()
         for _ in range(int(QUIET_TIME / 10)):
             self.world.run(10.0)
@@ -171,7 +178,9 @@ def foreign_events():
         st.builds(ev.LanesMoved, st.just(rollout), st.integers(0, 100)),
         st.just(ev.LanesRemoved(rollout)),
         st.builds(ev.DrainCounted, st.just(rollout), *[st.integers(0, 9)] * 3),
-        st.just(ev.RequestsCounted(rollout, Counts(1, 1), Counts(1, 1))),
+        st.just(ev.Judged(rollout, 1.0, Counts(1, 1), Counts(1, 1))),
+        st.builds(ev.OldAsked, st.just(rollout), passed),
+        st.builds(ev.ShieldSet, st.just(rollout), passed),
         st.just(c.Pause(rollout)),
         st.just(c.Promote(rollout)),
         st.just(c.Abort(rollout, "x")),

@@ -24,9 +24,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reld.core.hooks import HOOK_GRACE
-from reld.core.model import InstanceState, Kind, Phase, Rollout, Routing, State
+from reld.core.model import InstanceState, Kind, Phase, Rollout, Routing, Slot, State
 from reld.core.routing import RELOAD_MOST, Role, role
 from reld.core.turns import TOLD_AFTER
+from reld.core.verdict.finding import Verdict
+from reld.core.watch import SILENT_AFTER
 
 if TYPE_CHECKING:
     from tests.sim.world import Process, World
@@ -154,9 +156,9 @@ def _longest(rollout: Rollout) -> float:
         case Phase.ADMITTING:
             return 2 * policy.reload_deadline
         case Phase.SHIFTING:
-            return max(policy.step_max, TOLD_AFTER)
+            return max(policy.step_max, TOLD_AFTER) + SILENT_AFTER
         case Phase.BAKING:
-            return max(policy.bake, TOLD_AFTER)
+            return max(policy.bake, TOLD_AFTER) + SILENT_AFTER
         case Phase.DRAINING:
             return policy.drain_max + RELOAD_MOST
         case Phase.STOPPING:
@@ -190,9 +192,21 @@ def goes_back_at_once(world: World, rollout: int) -> None:
 # 8
 
 
+def _bake_is_over(world: World, was: Rollout, now: Rollout, old: Slot | None) -> None:
+    if (was.phase, now.phase) != (Phase.BAKING, Phase.COMMITTING) or old is None or old.dead:
+        return
+    told = now.unproven or now.kind is Kind.ROLLBACK or was.promoted or was.id in world.promoted
+    seen = now.blue.total if str(now.candidate) == "blue" else now.green.total
+    if seen < now.policy.step_requests and not told:
+        raise Violation(f"committed after {seen} requests, and nothing says so")
+
+
 def silence_is_told(world: World, before: State, after: State) -> None:
     was, now = before.rollout, after.rollout
-    if was is None or now is None or was.id != now.id or now.step != was.step + 1 or was.step < 0:
+    if was is None or now is None or was.id != now.id:
+        return
+    _bake_is_over(world, was, now, after.slot(now.old))
+    if not was.step < now.step or was.step < 0:
         return
     seen = now.blue.total + now.green.total - was.step_base
     old = after.slot(now.old)
@@ -200,6 +214,25 @@ def silence_is_told(world: World, before: State, after: State) -> None:
         return
     if seen < was.policy.step_requests and not now.unproven and was.id not in world.promoted:
         raise Violation(f"a step was taken after {seen} requests, and nothing says so")
+
+
+def verdicts_are_obeyed(world: World, before: State, after: State) -> None:
+    """The share grows only on what was heard, and what is clearly worse gets no request more."""
+    was, now = before.rollout, after.rollout
+    if was is None or now is None or was.id != now.id or was.id in world.promoted:
+        return
+    old = after.slot(now.old)
+    if old is None or old.dead or not now.policy.verdict.act or now.full:
+        return
+    grows = now.wanted_share > was.wanted_share > 0 and was.step_since is not None
+    verdict = now.watch.finding.verdict
+    if grows and verdict in (Verdict.ENVIRONMENT, Verdict.BLIND, Verdict.WORSE):
+        raise Violation(f"the verdict is {verdict}, and the share grows to {now.wanted_share} %")
+    if grows and now.watch.read_to - (was.step_since or 0.0) < now.policy.step_time:
+        raise Violation(f"the log was not read, and the share grows to {now.wanted_share} %")
+    serves = now.phase in (Phase.SHIFTING, Phase.BAKING) and not now.waiting
+    if serves and verdict is Verdict.WORSE:
+        raise Violation("it is clearly worse, nothing says why it stays")
 
 
 def a_pause_holds(world: World, before: State, after: State) -> None:

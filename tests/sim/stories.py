@@ -8,6 +8,7 @@ from dataclasses import replace
 from reld.core import commands as c
 from reld.core.model import Kind, Outcome, Phase, State
 from reld.core.policy import Policy, SlotPolicy
+from reld.core.verdict.settings import VerdictSettings
 from tests.sim.invariants import check_tidy
 from tests.sim.world import Faults, World
 
@@ -46,7 +47,11 @@ def faults_of(r: random.Random) -> Faults:
         unkillable=r.choice((0.0, 0.0, 0.3)),
         lanes_stuck=r.choice((0.0, 0.3)),
         prepare_fails=r.choice((0.0, 0.1)),
+        judged_bad=r.choice((0.0, 0.1, 0.3)),
+        suspicion=r.choice((0.0, 0.0, 0.2)),
+        deaf=r.choice((0.0, 0.0, 0.5, 1.0)),
         stale_results=0.5,
+        disk_fails=r.choice((0.0, 0.0, 0.3)),
     )
 
 
@@ -63,6 +68,7 @@ def random_command(r: random.Random, state: State) -> c.Command:
         on_unproven=r.choice(("promote", "hold", "rollback")),
         step_requests=r.choice((0, 10, 100_000)),
         hooks=r.choice(((), FAST.hooks)),
+        verdict=VerdictSettings(act=r.random() < 0.8),
     )
     release = r.choice(("v1", "v2", "v3", "v4", None))
     begins = [
@@ -87,7 +93,10 @@ def random_command(r: random.Random, state: State) -> c.Command:
 def tell(seed: int) -> World:
     """One story; raises Violation where the design is broken."""
     world = prepared(seed)
-    play(world)
+    try:
+        play(world)
+    finally:
+        world.close()
     return world
 
 
@@ -142,9 +151,7 @@ def act(world: World, r: random.Random) -> None:
         world.start_reld()
     elif dice < 0.96:
         world.frozen_disk = not world.frozen_disk
-        if not world.frozen_disk:
-            world.persist()
-    elif dice < 0.98:
+    else:
         too_late(world)
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import pytest
 
-from reld.core import commands, effects, instances, recovery, routing, turns
+from reld import engine
+from reld.core import commands, effects, instances, recovery, routing, turns, watch
 from reld.core import rollout as life
 from reld.core.commands import Pause
 from reld.core.model import Phase
+from reld.errors import StoreError
 from tests.sim import stories
 from tests.sim import world as world_module
+from tests.sim.host import SimHost
 
-SEEDS = 400
+SEEDS = 1_500
 """Stories within which every mutant must be caught."""
 
 
@@ -86,11 +90,11 @@ def nobody_is_adopted(m):
 
 
 def effects_before_the_disk(m):
-    m.setattr(world_module, "moves_lanes_back", lambda effect: True)
+    m.setattr(engine, "moves_lanes_back", lambda effect: True)
 
 
 def going_back_waits_for_the_disk(m):
-    m.setattr(world_module, "moves_lanes_back", lambda effect: False)
+    m.setattr(engine, "moves_lanes_back", lambda effect: False)
 
 
 def lanes_under_way_are_forgotten(m):
@@ -101,7 +105,7 @@ def lanes_under_way_are_forgotten(m):
 def lanes_are_never_removed(m):
     everything = effects.todo
     m.setattr(
-        world_module,
+        engine,
         "todo",
         lambda s: frozenset(e for e in everything(s) if not isinstance(e, effects.RemoveLanes)),
     )
@@ -129,12 +133,12 @@ def healthy_live_instances_are_restarted(m):
 
 
 def old_gate_workers_are_not_counted(m):
-    counted = world_module.World._drain_counted
+    counted = SimHost._drain_counted
 
     def without_workers(self, rollout, since):
         return replace(counted(self, rollout, since), workers=0)
 
-    m.setattr(world_module.World, "_drain_counted", without_workers)
+    m.setattr(SimHost, "_drain_counted", without_workers)
 
 
 def silence_is_health(m):
@@ -143,6 +147,47 @@ def silence_is_health(m):
         "step_unproven",
         lambda s, r, at: turns.step_to(s, r.step + 1, at),
     )
+
+
+def the_verdict_is_ignored(m):
+    m.setattr(watch, "worse", lambda rollout: "")
+
+
+def the_environment_holds_nothing(m):
+    m.setattr(watch, "not_yet", lambda rollout, at: "")
+
+
+def steps_are_timed_by_the_clock(m):
+    m.setattr(life, "watched_for", lambda rollout, since: rollout.watch.silent_at - since)
+
+
+def an_unproven_bake_is_done_in_silence(m):
+    m.setattr(life, "dealt", lambda rollout: 10**9)
+
+
+def work_that_is_not_wanted_goes_on(m):
+    """The engine cancels nothing, and takes what it says."""
+
+    def reconcile(self):
+        self._works, kept = dict(self._works), self._works
+        wanted = effects.todo(self.state)
+        safe = wanted & effects.todo(self._disk) if self._disk is not None else frozenset()
+        for effect in wanted - kept.keys() - self._pauses.keys():
+            if effect in safe or effects.moves_lanes_back(effect):
+                self._begin(effect)
+        self._set_alarm()
+
+    m.setattr(engine.Engine, "_reconcile", reconcile)
+
+
+def a_failed_write_counts_as_written(m):
+    saving = world_module.SimDisk.save
+
+    async def save(self, state, ended):
+        with contextlib.suppress(StoreError):
+            await saving(self, state, ended)
+
+    m.setattr(world_module.SimDisk, "save", save)
 
 
 MUTANTS = [
@@ -165,6 +210,12 @@ MUTANTS = [
     healthy_live_instances_are_restarted,
     old_gate_workers_are_not_counted,
     silence_is_health,
+    the_verdict_is_ignored,
+    the_environment_holds_nothing,
+    steps_are_timed_by_the_clock,
+    an_unproven_bake_is_done_in_silence,
+    work_that_is_not_wanted_goes_on,
+    a_failed_write_counts_as_written,
 ]
 
 

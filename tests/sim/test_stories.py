@@ -24,6 +24,8 @@ def told_without_a_violation(seed):
     except AssertionError as error:
         last = "\n".join(line[:300] for line in world.log[-15:])
         pytest.fail(f"seed {seed}: {type(error).__name__}: {error}\n{last}")
+    finally:
+        world.close()
 
 
 def test_the_same_seed_tells_the_same_story():

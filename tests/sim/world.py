@@ -1,13 +1,14 @@
-"""A simulated machine for the core: processes, a gate, lanes, probes, a disk, and things going wrong.
+"""A simulated machine for the core and the engine: processes, a gate, lanes, a disk, and bad luck.
 
-Time is virtual. The world keeps its own truth, apart from what reld believes; at every act the
+The engine is reld's own, on an event loop whose time is virtual; the host is simulated
+(`tests.sim.host`). The world keeps its own truth, apart from what reld believes; at every act the
 invariants of the design are checked against that truth (`tests.sim.invariants` says which and where).
 One seed is one story; the same seed tells it again.
 """
 
 from __future__ import annotations
 
-import heapq
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -15,27 +16,29 @@ from dataclasses import dataclass, field
 
 from reld.core import effects as fx
 from reld.core import events as ev
-from reld.core.commands import Command, Pause, Promote, Resume, refuse
-from reld.core.effects import Effect, moves_lanes_back, todo
-from reld.core.machine import alarm, first_state, step
+from reld.core.commands import Command, Pause, Promote, Refusal, Resume
+from reld.core.effects import todo
+from reld.core.machine import first_state
 from reld.core.model import (
     Color,
-    Exit,
     Identity,
     Instance,
     InstanceState,
     Loaded,
     Phase,
+    Rollout,
     Routing,
     Slot,
     State,
 )
 from reld.core.recovery import Observed, recover
-from reld.core.routing import Role, role
+from reld.core.verdict.finding import Finding
+from reld.engine import Engine
+from reld.errors import StoreError
 from tests.sim import invariants
+from tests.sim.clock import VirtualLoop
+from tests.sim.host import SimHost
 from tests.sim.invariants import Violation
-
-_ENDING = (InstanceState.STOPPING, InstanceState.KILLING, InstanceState.EXITED)
 
 
 @dataclass
@@ -51,6 +54,7 @@ class Process:
     sick: bool = False
     seen_sick: bool = False  # reld was told so
     stubborn: bool = False
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass
@@ -68,7 +72,29 @@ class Faults:
     unkillable: float = 0.0  # for some time: in an uninterruptible sleep
     lanes_stuck: float = 0.0
     prepare_fails: float = 0.0
+    judged_bad: float = 0.0  # worse, in doubt, the environment, blind
+    suspicion: float = 0.0
+    deaf: float = 0.0  # the sensor reads nothing
     stale_results: float = 0.0
+    disk_fails: float = 0.0  # a write ends with an error, and nothing was written
+
+
+class SimDisk:
+    """Implements engine.Saver: writes take a moment; a frozen disk takes none until it thaws."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def save(self, state: State, ended: tuple[Rollout, ...]) -> None:
+        world = self._world
+        if not world.chance(0.7):
+            await asyncio.sleep(world.random.uniform(0.0, 0.05))
+        while world.frozen_disk:
+            await asyncio.sleep(0.5)
+        if world.chance(world.faults.disk_fails):
+            raise StoreError("cannot save the state: disk full")
+        world.disk = state
+        world.receipts += [rollout.id for rollout in ended if rollout.id not in world.receipts]
 
 
 @dataclass
@@ -76,19 +102,17 @@ class World:
     seed: int
     faults: Faults = field(default_factory=Faults)
     external: str | None = None
-    now: float = 1000.0
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+        self.loop = VirtualLoop()
+        self.loop.set_exception_handler(self._unhandled)
+        self.shift = 0.0  # CLOCK_BOOTTIME begins anew with each boot, the loop's time does not
         self.boots = 1
         self.boot = "boot-1"
-        self.state = first_state("web", self.boot, self.external)
-        self.disk = self.state
-        self.up = True
-        self.queue: list[tuple[float, int, int, Callable[[], None]]] = []
-        self.sequence = 0
-        self.incarnation = 0
-        self.running: dict[Effect, object] = {}
+        self.broken: BaseException | None = None
+        self.up = False
+        self.running: asyncio.Task[None] | None = None
         self.processes: dict[int, Process] = {}
         self.next_pid = 100
         self.next_port = 21000
@@ -100,10 +124,10 @@ class World:
         self.late: list[ev.Event] = []
         self.log: list[str] = []
         self.frozen_disk = False
-        self.version = 0
-        self.todo_of: dict[int, tuple[State, frozenset[Effect]]] = {}
-        self.version_on_disk = 0
         self.ended: list[int] = []
+        self.receipts: list[int] = []
+        self.opinion: tuple[int, Finding] = (0, Finding())
+        self.unshielded: set[int] = set()
         self.promoted: set[int] = set()
         self.paused: int | None = None
         self.seen: Counter[str] = Counter()
@@ -114,60 +138,149 @@ class World:
             self.external_process = Process(
                 1, self.external, Identity(1, 1, self.boot), held=False, ready_at=0.0
             )
-        self.reconcile()
+        self.disk = first_state("web", self.boot, self.external)
+        self._serve(self.disk)
 
-    # time and the queue
+    # time
+
+    @property
+    def now(self) -> float:
+        """CLOCK_BOOTTIME."""
+        return self.loop.time() - self.shift
+
+    @property
+    def state(self) -> State:
+        return self.engine.state
 
     def after(self, delay: float, act: Callable[[], None]) -> None:
-        self.sequence += 1
-        heapq.heappush(self.queue, (self.now + delay, self.sequence, 0, act))
+        """Something of the machine's own; a reboot undoes it."""
+        boot = self.boot
+        self.loop.call_later(delay, lambda: act() if self.boot == boot else None)
 
     def run(self, seconds: float) -> None:
         """Let that much virtual time pass."""
-        until = self.now + seconds
+        until = self.loop.time() + seconds
         while True:
-            due = self.queue[0][0] if self.queue else None
-            ring = alarm(self.state, self.now) if self.up else None
-            upcoming = [t for t in (due, ring) if t is not None and t <= until]
-            if not upcoming:
-                self.now = until
-                return
-            self.now = max(self.now, min(upcoming))
+            # Looked at every now and then: a wait without end makes no noise.
+            upcoming = min(until, self.loop.time() + 5.0)
+            self.loop.run_until(upcoming)
+            if self.broken is not None:
+                raise self.broken
             invariants.waits_are_bounded(self)
-            if due is not None and due <= self.now:
-                heapq.heappop(self.queue)[3]()
-            elif self.up:
-                self.tell(ev.Tick())
+            if upcoming >= until:
+                return
 
-    # the engine, in small
+    def fail(self, error: BaseException) -> None:
+        """The story ends here."""
+        if self.broken is None:
+            self.broken = error
+        self.loop.stop()
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        error = context.get("exception")
+        self.fail(error if isinstance(error, BaseException) else Violation(str(context)))
+
+    def chance(self, p: float) -> bool:
+        return self.random.random() < p
+
+    # reld
+
+    def _serve(self, state: State) -> None:
+        self.looked_at = self.now
+        self.engine = Engine(state, SimHost(self), SimDisk(self), self._clock)
+        self.engine.watch(self._moved)
+        self.up = True
+        self.running = self.loop.create_task(self.engine.run())
+
+    def _clock(self) -> float:
+        self.looked_at = self.now
+        return self.looked_at
 
     def tell(self, event: ev.Event | Command) -> None:
+        """Straight to the state machine, past whoever should have reported it."""
+        if self.up:
+            self._in_loop(lambda: self.engine._step(event))
+
+    def command(self, command: Command) -> str:
+        """Like the API: refused or done; returns the refusal's words."""
         if not self.up:
+            return "down"
+        refusals: list[Refusal | None] = []
+        paused = self.paused
+        if isinstance(command, Promote):
+            self.promoted.add(command.rollout)
+        if isinstance(command, Promote | Resume):
+            self.paused = None
+        self._in_loop(lambda: refusals.append(self.engine.command(command)))
+        refusal = refusals[0]
+        if refusal is not None:
+            self.paused = paused
+            return refusal.message
+        if isinstance(command, Pause):
+            self.paused = command.rollout
+        return ""
+
+    def _in_loop(self, act: Callable[[], object]) -> None:
+        """The engine is only ever touched from its loop."""
+        if asyncio._get_running_loop() is not None:
+            act()
             return
-        before = self.state
-        self.state = step(before, event, self.now)
-        if self.state == before:
-            self.reconcile()
+        self.loop.call_soon(act)
+        self.loop.run_until(self.loop.time())
+        if self.broken is not None:
+            raise self.broken
+
+    def reported(self, event: ev.Event) -> None:
+        self.late = [*self.late, event][-20:]
+
+    def cancelled(self) -> None:
+        """Work that is not wanted any more; its result may come all the same, or an older one twice."""
+        if not self.up or not self.late or not self.chance(self.faults.stale_results):
             return
-        self.log.append(f"{self.now:.2f} {event} -> {self._short()}")
-        if before.rollout is not None and self.state.rollout is None:
+        event = self.random.choice(self.late)
+        probe = isinstance(event, ev.ReadinessProbed | ev.LivenessProbed)
+        if not (probe and self.instance(event.number) is not None):
+            self.loop.call_soon(lambda: self.tell(event))
+
+    def _moved(self, before: State, after: State) -> None:
+        """Called with every change of the state, in the middle of the engine's step."""
+        try:
+            self._looked_at(before, after)
+        except AssertionError as error:
+            self.fail(error)
+
+    def _looked_at(self, before: State, after: State) -> None:
+        self.log.append(f"{self.now:.2f} {self._short()}")
+        if before.rollout is not None and after.rollout is None:
             self.ended.append(before.rollout.id)
         self._count(before)
-        invariants.one_rollout(before, self.state)
-        invariants.silence_is_told(self, before, self.state)
-        invariants.a_pause_holds(self, before, self.state)
-        rollout = self.state.rollout
+        invariants.one_rollout(before, after)
+        if not self._by_command(before, after):
+            invariants.silence_is_told(self, before, after)
+            invariants.verdicts_are_obeyed(self, before, after)
+        invariants.a_pause_holds(self, before, after)
+        rollout = after.rollout
         if rollout is not None and rollout.phase is Phase.REVERTING:
-            number, incarnation = rollout.id, self.incarnation
-            self.after(
-                0.2,
-                lambda: (
-                    invariants.goes_back_at_once(self, number)
-                    if self.incarnation == incarnation
-                    else None
-                ),
-            )
-        self.persist()
+            number, engine = rollout.id, self.engine
+            self.after(0.2, lambda: self._went_back(engine, number))
+
+    @staticmethod
+    def _by_command(before: State, after: State) -> bool:
+        """`promote` was typed: what it skips is what it was typed for."""
+        was, now = before.rollout, after.rollout
+        return (
+            was is not None
+            and now is not None
+            and (was.phase, was.step) != (now.phase, now.step)
+            and (was.promoted or was.full or now.full)
+        )
+
+    def _went_back(self, engine: Engine, number: int) -> None:
+        if self.engine is engine and self.up:
+            try:
+                invariants.goes_back_at_once(self, number)
+            except AssertionError as error:
+                self.fail(error)
 
     def _count(self, before: State) -> None:
         """What this story has come by."""
@@ -177,11 +290,16 @@ class World:
                 self.seen[f"phase {rollout.phase}"] += 1
             if rollout.unproven:
                 self.seen["unproven"] += 1
+            if rollout.skipped:
+                self.seen["skipped"] += 1
+            self.seen[f"verdict {rollout.watch.finding.verdict}"] += 1
             for word in ("is not fit", "unproven,", "locked", "not obey", "both slots stay warm"):
                 if word in rollout.waiting:
                     self.seen[f"waiting: {word}"] += 1
         elif any(s.color is not self.state.live and not s.external for s in self.state.slots):
             self.seen["locked slot"] += 1
+        if self.state.store_trouble:
+            self.seen["the disk fails"] += 1
         last = self.state.last
         if last is not None and last is not before.last:
             self.seen[f"kind {last.kind}"] += 1
@@ -190,353 +308,37 @@ class World:
             if "could not go back" in last.reason:
                 self.seen["could not go back"] += 1
 
-    def persist(self) -> None:
-        """Writes reach the disk at once or a little later, in order; a frozen disk takes none."""
-        self.version += 1
-        incarnation, state, version = self.incarnation, self.state, self.version
-
-        def written() -> None:
-            if incarnation != self.incarnation or not self.up or self.frozen_disk:
-                return
-            if version > self.version_on_disk:
-                self.disk, self.version_on_disk = state, version
-            self.reconcile()
-
-        self.reconcile()
-        if self.chance(0.7):
-            written()
-        else:
-            self.after(self.random.uniform(0.0, 0.05), written)
-
-    def reconcile(self) -> None:
-        if not self.up:
-            return
-        now = self._todo(self.state)
-        safe = self._todo(self.disk)
-        for effect in self.running.keys() - now:
-            del self.running[effect]
-        for effect in sorted(now - self.running.keys(), key=repr):
-            allowed = effect in safe or moves_lanes_back(effect)
-            if allowed and effect not in self.running and self.up:
-                self.running[effect] = object()
-                self.begin(effect)
-
-    def _todo(self, state: State) -> frozenset[Effect]:
-        if state is not self.todo_of.get(id(state), (None, None))[0]:
-            if len(self.todo_of) > 8:
-                self.todo_of.clear()
-            self.todo_of[id(state)] = (state, todo(state))
-        return self.todo_of[id(state)][1]
-
-    def command(self, command: Command) -> str:
-        """Like the API: refused or done; returns the refusal's words."""
-        if not self.up:
-            return "down"
-        refusal = refuse(self.state, command)
-        if refusal is None:
-            if isinstance(command, Promote):
-                self.promoted.add(command.rollout)
-            if isinstance(command, Promote | Resume):
-                self.paused = None
-            if isinstance(command, Pause):
-                self.paused = command.rollout
-            self.tell(command)
-            return ""
-        return refusal.message
-
-    def finish(self, effect: Effect, delay: float, act: Callable[[], ev.Event | None]) -> None:
-        """After `delay`, unless it was cancelled by then: do it and report."""
-        token = self.running[effect]
-
-        def done() -> None:
-            current = self.running.get(effect)
-            if current is not token:
-                if self.late and self.chance(self.faults.stale_results):
-                    self._tell_again(self.random.choice(self.late))
-                return
-            event = act()
-            if self.running.get(effect) is token:
-                del self.running[effect]
-            if event is not None:
-                self.late.append(event)
-                self.late = self.late[-20:]
-                self.tell(event)
-            else:
-                self.reconcile()
-
-        self.after(delay, done)
-
-    def _tell_again(self, event: ev.Event) -> None:
-        """A result that comes twice; a probe of a living instance is no result but news."""
-        probe = isinstance(event, ev.ReadinessProbed | ev.LivenessProbed)
-        if not (probe and self.instance(event.number) is not None):
-            self.tell(event)
-
-    def chance(self, p: float) -> bool:
-        return self.random.random() < p
-
-    # effects
-
-    def begin(self, effect: Effect) -> None:
-        r = self.random
-        match effect:
-            case fx.Prepare(rollout=number):
-                self.finish(effect, r.uniform(0.01, 0.2), lambda: self._prepared(number))
-            case fx.Spawn(number=number):
-                self.finish(effect, r.uniform(0.005, 0.05), lambda: self._spawned(number))
-            case fx.Release(number=number):
-                self.finish(effect, r.uniform(0.001, 0.02), lambda: self._released(number))
-            case fx.AwaitExit(number=number):
-                process = self.process(number)
-                if process is None or not process.alive:
-                    self.finish(effect, 0.001, lambda: ev.Exited(number, Exit()))
-            case fx.ProveReady(number=number):
-                self.finish(effect, 0.2, lambda: self._probed(number))
-            case fx.CheckReady(number=number):
-                self.finish(effect, 5.0, lambda: self._probed(number))
-            case fx.CheckLive(number=number):
-                self.finish(effect, 5.0, lambda: self._live(number))
-            case fx.Stop(number=number):
-                self.finish(effect, 0.0, lambda: self._stopped(number))
-            case fx.Kill(number=number):
-                long = self.chance(self.faults.unkillable)
-                delay = r.uniform(12.0, 40.0) if long else r.uniform(0.0, 0.1)
-                self.finish(effect, delay, lambda: self._killed(number))
-            case fx.Smoke(rollout=number):
-                passed = not self.chance(self.faults.smoke_fails)
-                event = ev.SmokeEnded(number, passed, "" if passed else "login: 500")
-                self.finish(effect, r.uniform(0.05, 1.0), lambda: event)
-            case fx.RunHook(rollout=number, name=name, attempt=attempt):
-                passed = not self.chance(self.faults.hook_fails)
-                hook = ev.HookEnded(number, name, attempt, passed)
-                self.finish(effect, r.uniform(0.05, 3.0), lambda: hook)
-            case fx.Reload(generation=generation):
-                self._reload(effect, generation)
-            case fx.MoveLanes(rollout=number, share=share):
-                self._move_lanes(effect, number, share)
-            case fx.RemoveLanes(rollout=number, before=before):
-                self.finish(effect, 1.0, lambda: self._lanes_removed(number, before))
-            case fx.CountDrain(rollout=number, since=since):
-                self.finish(effect, 0.5, lambda: self._drain_counted(number, since))
-            case fx.CountRequests(rollout=number):
-                self.finish(effect, 1.0, lambda: self._requests(number))
-            case fx.KeepGate():
-                pass
-
-    def _prepared(self, rollout: int) -> ev.Event:
-        if self.chance(self.faults.prepare_fails):
-            return ev.PrepareFailed(rollout, "no such directory")
-        assert self.state.rollout is not None
-        count = self.state.rollout.policy.slot.instances
-        resting = {x.address for x in self.state.resting}
-        addresses: list[str] = []
-        while len(addresses) < count:
-            self.next_port = 21000 + (self.next_port - 21000 + 1) % 60
-            address = f"127.0.0.1:{self.next_port}"
-            used = any(p.alive and p.address == address for p in self.processes.values())
-            if address not in resting and not used and not self.named_now(address):
-                addresses.append(address)
-        return ev.Prepared(rollout, tuple(addresses))
-
-    def _spawned(self, number: int) -> ev.Event:
-        instance = self.instance(number)
-        if instance is None or self.chance(self.faults.spawn_fails):
-            return ev.SpawnFailed(number, "command not found")
-        invariants.may_spawn(self, number, instance.address)
-        slot = self.slot_of(number)
-        nursed = slot is not None and role(self.state, slot.color) is Role.LIVE
-        hooks = [e for e in self.running if isinstance(e, fx.RunHook)]
-        if not nursed and any(h.name == "before_start" for h in hooks):
-            raise Violation("an instance is spawned before the hook before_start has ended")
-        self.next_pid += 1
-        identity = Identity(self.next_pid, int(self.now * 100), self.boot)
-        self.processes[self.next_pid] = Process(
-            number,
-            instance.address,
-            identity,
-            stubborn=self.chance(self.faults.stubborn),
-        )
-        return ev.Spawned(number, identity)
-
-    def _released(self, number: int) -> ev.Event:
-        process = self.process(number)
-        on_disk = self._instance_in(self.disk, number)
-        known = on_disk is not None and on_disk.identity is not None
-        invariants.on_disk_first(self, known, f"instance {number} runs")
-        if process is None or not process.alive:
-            return ev.SpawnFailed(number, "gone while held")
-        process.held = False
-        if not self.chance(self.faults.never_ready):
-            process.ready_at = self.now + self.random.uniform(0.05, 3.0)
-        return ev.LetGo(number)
-
-    def _probed(self, number: int) -> ev.Event:
-        process = self.process(number)
-        passed = process is not None and self._answers(process)
-        if process is not None:
-            process.passes = process.passes + 1 if passed else 0
-            process.was_ready = process.was_ready or process.passes >= 2
-        return ev.ReadinessProbed(number, passed, "" if passed else "connection refused")
-
-    def _answers(self, process: Process) -> bool:
-        return (
-            process.alive
-            and not process.held
-            and process.ready_at is not None
-            and self.now >= process.ready_at
-            and not process.sick
-        )
-
-    def _live(self, number: int) -> ev.Event:
-        process = self.process(number)
-        passed = process is not None and process.alive and not process.sick
-        if process is not None and not passed:
-            process.seen_sick = True
-        return ev.LivenessProbed(number, passed, "" if passed else "timed out")
-
-    def _stopped(self, number: int) -> ev.Event:
-        process = self.process(number)
-        if process is not None and process.alive:
-            on_disk = self._instance_in(self.disk, number)
-            known = on_disk is not None and on_disk.state in _ENDING
-            invariants.on_disk_first(self, known, f"instance {number} is signalled")
-            invariants.may_signal(self, process)
-            if not process.stubborn:
-                self.after(self.random.uniform(0.01, 2.0), lambda: self.die(process))
-        return ev.Signalled(number)
-
-    def _killed(self, number: int) -> ev.Event:
-        for process in self.processes.values():
-            if process.number == number and process.alive:
-                invariants.lives_on(self, process)
-                invariants.may_signal(self, process)
-                self.die(process)
-        return ev.TreeEmpty(number)
-
-    def _reload(self, effect: Effect, generation: int) -> None:
-        flying = self.state.gate.in_flight
-        assert flying is not None
-        invariants.on_disk_first(self, self.disk.gate.in_flight == flying, "a reload begins")
-        loaded = flying
-        if loaded.routing.rollout is not None:
-            self.lanes.setdefault(loaded.routing.rollout, 0)
-        if self.chance(self.faults.reload_refused):
-            refused = ev.ReloadEnded(generation, ev.End.REFUSED, "nginx -t failed")
-            self.finish(effect, 0.02, lambda: refused)
-            return
-        invariants.may_name(self, loaded.routing)
-        self.pending.append(loaded)
-        if self.chance(self.faults.reload_unknown):
-            if self.chance(self.faults.unknown_takes_effect):
-                self.after(self.random.uniform(0.1, 20.0), lambda: self.take_effect(loaded))
-            else:
-                self.after(20.0, lambda: self._forget(loaded))
-            unknown = ev.ReloadEnded(generation, ev.End.UNKNOWN, "no answer")
-            self.finish(effect, 15.0, lambda: unknown)
-            return
-        self.after(self.random.uniform(0.02, 0.1), lambda: self.take_effect(loaded))
-
-        def verified() -> ev.Event:
-            if self.serving.generation != generation:
-                return ev.ReloadEnded(generation, ev.End.UNKNOWN, "another generation answers")
-            return ev.ReloadEnded(generation, ev.End.VERIFIED)
-
-        self.finish(effect, 0.25, verified)
-
-    def _forget(self, loaded: Loaded) -> None:
-        if loaded in self.pending:
-            self.pending.remove(loaded)
-
-    def take_effect(self, loaded: Loaded) -> None:
-        if loaded not in self.pending:
-            return
-        self.pending = [p for p in self.pending if p.generation > loaded.generation]
-        if loaded.generation < self.serving.generation:
-            return  # HUPs coalesce: the newest file wins
-        for address in invariants.addresses(self.serving.routing):
-            self.last_named[address] = self.now
-        self.old_workers.append((self.serving, self.now + self.random.uniform(0.1, 8.0)))
-        self.serving = loaded
-
-    def _move_lanes(self, effect: Effect, number: int, share: int) -> None:
-        """The rename at once; then the gate is asked whether it obeys, which can take its time."""
-        token = self.running[effect]
-        stuck = self.chance(self.faults.lanes_stuck)
-
-        def rename() -> None:
-            if self.running.get(effect) is token:
-                self._lanes_renamed(number, share)
-
-        self.after(0.001, rename)
-        late = self.random.uniform(1.0, 8.0) if stuck else self.random.choice((0.002, 0.3))
-        self.finish(effect, late, lambda: self._lanes_obeyed(number, share, stuck=stuck))
-
-    def _lanes_renamed(self, rollout: int, share: int) -> None:
-        if share and self.chance(self.faults.lanes_stuck / 2):
-            return
-        if share:
-            known = self.disk.rollout is not None and self.disk.rollout.wanted_share == share
-            invariants.on_disk_first(self, known, "lanes move forward")
-        invariants.may_have_lanes(self, rollout, share)
-        self.lanes[rollout] = share
-
-    def _lanes_obeyed(self, rollout: int, share: int, *, stuck: bool) -> ev.Event:
-        if stuck or self.lanes.get(rollout, 0) != share:
-            return ev.LanesStuck(rollout, "permission denied")
-        return ev.LanesMoved(rollout, share)
-
-    def _lanes_removed(self, rollout: int, before: int) -> ev.Event | None:
-        self._reap_workers()
-        if any(w.generation < before for w, _ in self.old_workers):
-            return None
-        if self.serving.routing.rollout == rollout:
-            raise Violation("the lanes of the routing in force are removed")
-        self.lanes.pop(rollout, None)
-        return ev.LanesRemoved(rollout)
-
-    def _drain_counted(self, rollout: int, since: int) -> ev.Event:
-        self._reap_workers()
-        workers = sum(1 for w, _ in self.old_workers if w.generation < since)
-        return ev.DrainCounted(rollout, since, self.random.choice((0, 0, 3)), workers)
-
-    def _requests(self, rollout: int) -> ev.Event:
-        from reld.core.model import Counts
-
-        running = self.state.rollout
-        total = 0 if running is None else running.blue.total + self.random.randrange(100)
-        return ev.RequestsCounted(rollout, Counts(total, 0), Counts(total, 0))
-
-    def named_now(self, address: str) -> bool:
-        configs = [self.serving, *self.pending]
-        return any(address in invariants.addresses(c.routing) for c in configs)
-
-    def _reap_workers(self) -> None:
-        self.old_workers = [(w, t) for w, t in self.old_workers if t > self.now]
-
     # things that happen to the machine
 
+    def spawned(self, number: int, address: str) -> Process:
+        self.next_pid += 1
+        identity = Identity(self.next_pid, int(self.now * 100), self.boot)
+        stubborn = self.chance(self.faults.stubborn)
+        process = Process(number, address, identity, stubborn=stubborn)
+        self.processes[self.next_pid] = process
+        return process
+
     def die(self, process: Process) -> None:
-        if not process.alive:
-            return
         process.alive = False
-        effect = fx.AwaitExit(process.number)
-        if effect in self.running:
-            number = process.number
-            self.finish(effect, 0.001, lambda: ev.Exited(number, Exit(signal=9)))
+        process.gone.set()
 
     def kill_reld(self) -> None:
+        """SIGKILL: nothing that it was about to do is done, or undone."""
+        if not self.up:
+            return
         self.up = False
         self.waits_for = None
-        self.incarnation += 1
-        self.running.clear()
+        self.engine._closing = True
+        assert self.running is not None
+        self.running.cancel()
+        self.loop.run_until(self.loop.time())
         for process in self.processes.values():
             if process.held:
-                process.alive = False  # EOF at its launch pipe
+                self.die(process)  # EOF at its launch pipe
 
     def start_reld(self) -> None:
         if self.up:
             return
-        self.up = True
         alive = frozenset(
             i.number
             for s in self.disk.slots
@@ -545,31 +347,29 @@ class World:
             and any(p.alive and p.identity == i.identity for p in self.processes.values())
         )
         for process in self.processes.values():
-            known = self._instance_in(self.disk, process.number)
+            known = self.instance_in(self.disk, process.number)
             if known is not None and not known.was_ready:
                 process.was_ready = False  # what was seen since is forgotten
                 process.passes = known.ready_streak
         share = None
         if self.disk.rollout is not None:
             share = self.lanes.get(self.disk.rollout.id)
-        serving = self.serving.generation
-        observed = Observed(self.boot, alive, serving, share)
-        self.state = recover(self.disk, observed, self.now)
+        observed = Observed(self.boot, alive, self.serving.generation, share)
+        self._serve(recover(self.disk, observed, self.now))
         if self.disk.rollout is None or not self.disk.rollout.paused:
             self.paused = None  # it was typed, and was not on disk yet
         self.log.append(f"{self.now:.2f} reld starts: {self._short()}")
-        self.persist()
 
     def reboot(self) -> None:
         self.kill_reld()
         self.boots += 1
         self.boot = f"boot-{self.boots}"
-        self.now = 10.0  # CLOCK_BOOTTIME begins anew
-        self.queue.clear()
+        self.shift = self.loop.time() - 10.0  # CLOCK_BOOTTIME begins anew
         for process in self.processes.values():
-            process.alive = False
+            self.die(process)
         self.waits_for = None
         self.lanes.clear()
+        self.unshielded.clear()
         self.last_named.clear()
         self.old_workers.clear()
         if self.pending:
@@ -578,6 +378,23 @@ class World:
                 self.serving = newest  # the file on disk is what nginx reads at boot
         self.pending.clear()
         self.late.clear()
+
+    def calm(self) -> None:
+        """No more faults; whatever broke can mend."""
+        self.faults = Faults()
+        self.frozen_disk = False
+        self.start_reld()
+        for process in self.processes.values():
+            process.sick = False
+            if not process.held and process.ready_at is None:
+                process.ready_at = self.now
+        if self.external_process is not None:
+            self.external_process.sick, self.external_process.ready_at = False, self.now
+
+    def close(self) -> None:
+        """Nothing of the story is left behind."""
+        self.kill_reld()
+        self.loop.close()
 
     # looking
 
@@ -594,15 +411,29 @@ class World:
         return None
 
     def instance(self, number: int) -> Instance | None:
-        return self._instance_in(self.state, number)
+        return self.instance_in(self.state, number)
 
     @staticmethod
-    def _instance_in(state: State, number: int) -> Instance | None:
+    def instance_in(state: State, number: int) -> Instance | None:
         for slot in state.slots:
             for instance in slot.instances:
                 if instance.number == number:
                     return instance
         return None
+
+    def named_now(self, address: str) -> bool:
+        configs = [self.serving, *self.pending]
+        return any(address in invariants.addresses(c.routing) for c in configs)
+
+    def reap_workers(self) -> None:
+        self.old_workers = [(w, t) for w, t in self.old_workers if t > self.now]
+
+    @property
+    def quiet(self) -> bool:
+        """Only what goes on for ever is going on."""
+        for_ever = (fx.KeepGate, fx.AwaitExit, fx.CheckReady, fx.CheckLive)
+        busy = any(not isinstance(e, for_ever) for e in todo(self.state))
+        return not busy and not self.state.resting and self.disk == self.state
 
     def _short(self) -> str:
         r = self.state.rollout
@@ -612,26 +443,6 @@ class World:
         )
         about = "steady" if r is None else f"#{r.id} {r.kind} {r.phase} {r.share}%"
         return f"{about} live={self.state.live} [{slots}]"
-
-    def calm(self) -> None:
-        """No more faults; whatever broke can mend."""
-        self.faults = Faults()
-        self.frozen_disk = False
-        self.start_reld()
-        for process in self.processes.values():
-            process.sick = False
-            if not process.held and process.ready_at is None:
-                process.ready_at = self.now
-        if self.external_process is not None:
-            self.external_process.sick, self.external_process.ready_at = False, self.now
-        self.persist()
-
-    @property
-    def quiet(self) -> bool:
-        """Only what goes on for ever is going on."""
-        for_ever = (fx.KeepGate, fx.AwaitExit, fx.CheckReady, fx.CheckLive)
-        busy = any(not isinstance(e, for_ever) for e in self._todo(self.state))
-        return not busy and not self.state.resting and self.disk == self.state
 
 
 __all__ = ["Color", "Faults", "InstanceState", "Violation", "World"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from reld.core import commands as c
 from reld.core import effects as fx
@@ -25,6 +26,7 @@ from reld.core.model import (
 )
 from reld.core.policy import Policy, SlotPolicy
 from reld.core.recovery import Observed, recover
+from reld.core.verdict.finding import Finding
 
 POLICY = Policy(
     slot=SlotPolicy(instances=2),
@@ -54,6 +56,8 @@ class Driver:
         self.now = 1_000.0
         self.port = 21_000
         self.phases: list[Phase] = []
+        self.finding = Finding()
+        self.old_passes = True
 
     # what a test says
 
@@ -80,6 +84,12 @@ class Driver:
     def wait(self, seconds: float) -> Driver:
         self.now += seconds
         return self.tell(ev.Tick())
+
+    def heard(self, counted: Counts | None = None, **more: Any) -> Driver:
+        """The sensor has read the log up to now; `more` goes into its finding."""
+        self.finding = replace(self.finding, **more)
+        counts = counted or self.rollout.blue
+        return self.tell(ev.Judged(self.rollout.id, self.now, counts, counts, self.finding))
 
     def reload_ends(self, end: End) -> Driver:
         assert self.state.gate.in_flight is not None
@@ -176,12 +186,17 @@ class Driver:
                 return ev.LanesRemoved(number)
             case fx.CountDrain(rollout=number, since=since) if not self.rollout.drained:
                 return ev.DrainCounted(number, since, 0, 0)
-            case fx.CountRequests(rollout=number):
+            case fx.Judge(rollout=number):
                 base = self.rollout.step_base + PLENTY
                 counted = Counts(base, 0)
-                if self.rollout.blue.total + self.rollout.green.total >= base:
+                enough = self.rollout.blue.total + self.rollout.green.total >= base
+                if enough and self.rollout.watch.read_to >= self.now - 1.0:
                     return None
-                return ev.RequestsCounted(number, counted, counted)
+                return ev.Judged(number, self.now, counted, counted, self.finding)
+            case fx.AskOld(rollout=number):
+                return ev.OldAsked(number, self.old_passes)
+            case fx.SetShield(rollout=number, on=on):
+                return ev.ShieldSet(number, on)
             case _:
                 return None
 

@@ -32,12 +32,13 @@ def test_a_switch_with_every_option_is_understood() -> None:
         "supersede": True,
         "dry_run": True,
         "reason": "für alle",
+        "observe": True,
     }
     body = {"kind": "switch", "release": "v2", "options": options}
     assert rollout_request(body) == RolloutRequest(
         "switch",
         "v2",
-        Options((5, 100), 1.0, 2.5, 0, 0.0, 1.0, 2.0, False, True, True, True, "für alle"),
+        Options((5, 100), 1.0, 2.5, 0, 0.0, 1.0, 2.0, False, True, True, True, "für alle", True),
     )
 
 

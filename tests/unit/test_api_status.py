@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from reld.api.measured import measured
 from reld.api.metrics import metrics
 from reld.api.receipt import receipt
-from reld.api.service import Vitals
+from reld.api.service import SlotVitals, Vitals
 from reld.api.status import degraded, headline, status
 from reld.core.model import (
     Color,
@@ -79,6 +80,18 @@ SHIFTING = replace(
 )
 
 
+NOTHING_FOUND = {
+    "verdict": "fine",
+    "sentence": "",
+    "known": "",
+    "errors": 0.0,
+    "slowness": 0.0,
+    "odds": 0.0,
+    "observed": "",
+    "share": 0,
+}
+
+
 def words(state: State) -> tuple[str, str]:
     slots = status(state, VITALS)["slots"]
     return slots["blue"]["state"], slots["green"]["state"]
@@ -116,8 +129,15 @@ def test_a_steady_state_has_one_live_slot_with_all_the_traffic() -> None:
                         "detail": "",
                     }
                 ],
+                **measured(SlotVitals()),
             },
-            "green": {"state": "empty", "release": None, "percent": 0, "instances": []},
+            "green": {
+                "state": "empty",
+                "release": None,
+                "percent": 0,
+                "instances": [],
+                **measured(SlotVitals()),
+            },
         },
         "degraded": None,
     }
@@ -144,6 +164,10 @@ def test_a_running_rollout_shows_all_its_keys() -> None:
         "waiting": None,
         "paused": False,
         "left": None,
+        "verdict": "fine",
+        "evidence": NOTHING_FOUND,
+        "skipped": [],
+        "rate": None,
         "phases": [
             {"phase": "preparing", "seconds": 1.0},
             {"phase": "starting", "seconds": 9.0},
@@ -278,12 +302,23 @@ def test_a_receipt_has_the_whole_account() -> None:
         "exit": 0,
         "reason": "",
         "summary": "v2 serves: 100 requests, 1 error, 1 connection cut at the end of the drain",
-        "evidence": {},
+        "evidence": NOTHING_FOUND,
+        "judged_by": {
+            "false_alarm": 0.001,
+            "max_error_rate": None,
+            "max_p95": None,
+            "warmup": 60.0,
+            "routes": [],
+            "planned": 1200.0,
+            "act": True,
+        },
+        "warning": None,
         "unproven": False,
         "moved": True,
+        "skipped": [],
         "requests": {
-            "blue": {"total": 90, "errors": 1},
-            "green": {"total": 10, "errors": 0},
+            "blue": {"total": 90, "errors": 1, "failures": 0, "saved": 0},
+            "green": {"total": 10, "errors": 0, "failures": 0, "saved": 0},
         },
         "reloads": 2,
         "drain": {"seconds": 30.0, "cut": 1},
@@ -337,7 +372,7 @@ def test_the_summary_of_a_failure_says_who_serves() -> None:
 
 
 def test_the_metrics_name_the_live_release_and_the_phase() -> None:
-    lines = metrics(SHIFTING).splitlines()
+    lines = metrics(SHIFTING, VITALS).splitlines()
     assert 'reld_live_info{app="web",slot="blue",release="v1"} 1' in lines
     assert 'reld_rollout_phase{app="web",phase="shifting"} 1' in lines
     assert 'reld_rollout_phase{app="web",phase="baking"} 0' in lines
@@ -346,5 +381,7 @@ def test_the_metrics_name_the_live_release_and_the_phase() -> None:
 
 
 def test_the_metrics_hold_one_series_for_each_label_set() -> None:
-    names = [line.rpartition(" ")[0] for line in metrics(SHIFTING).splitlines() if line[0] != "#"]
+    names = [
+        line.rpartition(" ")[0] for line in metrics(SHIFTING, VITALS).splitlines() if line[0] != "#"
+    ]
     assert len(names) == len(set(names))

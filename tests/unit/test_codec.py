@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,8 +34,11 @@ from reld.core.model import (
     Slot,
     State,
     Target,
+    Watch,
 )
 from reld.core.policy import Policy, SlotPolicy
+from reld.core.verdict.finding import Finding, Verdict
+from reld.core.verdict.settings import VerdictSettings
 from reld.errors import StoreError
 from reld.store import codec
 
@@ -106,6 +110,29 @@ def full_state() -> State:
 
 def test_a_full_state_is_read_as_it_was_written() -> None:
     assert codec.loads(State, codec.dumps(full_state())) == full_state()
+
+
+def test_a_state_from_before_the_watch_is_read_with_nothing_known_against_the_candidate() -> None:
+    text = (Path(__file__).parents[1] / "fakes/state_of_schema_1.json").read_text("utf-8")
+    rollout = codec.loads(State, text).rollout
+    assert rollout is not None
+    assert (rollout.phase, rollout.policy.steps) == (Phase.SHIFTING, (5, 50, 100))
+    assert (rollout.watch, rollout.skipped, rollout.unshielded) == (Watch(), (), False)
+    assert rollout.policy.verdict == VerdictSettings()
+
+
+def test_a_watch_is_read_as_it_was_written() -> None:
+    state, finding = full_state(), Finding(Verdict.WORSE, "v2 failed", odds=5300.0, errors=1.0)
+    assert state.rollout is not None
+    watched = dataclasses.replace(
+        state.rollout,
+        watch=Watch(12.5, 22.5, finding, 38.5),
+        policy=Policy(verdict=VerdictSettings(max_p95=0.8, routes=("checkout",), act=False)),
+        green=Counts(140, 0, 7, 7),
+        skipped=(5, 25),
+    )
+    state = dataclasses.replace(state, rollout=watched)
+    assert codec.loads(State, codec.dumps(state)) == state
 
 
 def test_an_empty_state_is_read_as_it_was_written() -> None:

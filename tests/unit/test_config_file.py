@@ -92,6 +92,7 @@ shield = false
 [[route]]
 name = "checkout"
 match = "^/checkout"
+success = [302, 303]
 [gate]
 listen = "localhost:8081"
 status = "127.0.0.1:22098"
@@ -141,7 +142,7 @@ def test_every_key_of_the_file_arrives(tmp_path):
     assert script == Smoke("script", command=("bin/smoke", "{port}"))
     assert config.rollout == Rollout((1, 100), 120.0, 301, 660.0, 5400.0, 31.0, 360.0)
     assert config.verdict == Verdict(0.002, 0.05, 0.8, 120.0, "hold", shield=False)
-    assert config.route == (Route("checkout", "^/checkout"),)
+    assert config.route == (Route("checkout", "^/checkout", (302, 303)),)
     assert config.gate == Gate(
         "127.0.0.1:8081", "127.0.0.1:22098", 0, 61.0, "client", ("/assets/",)
     )

@@ -303,6 +303,17 @@ APPENDED = [
             " expected letters, digits, dots, _ and - (at most 64), no blanks"
         ),
     ),
+    (
+        '[[route]]\nname = "c"\nmatch = "^/x"\nsuccess = []',
+        (
+            "12: route.success: is empty;"
+            " expected a list of status codes from 200 to 399, such as [302]"
+        ),
+    ),
+    (
+        '[[route]]\nname = "c"\nmatch = "^/x"\nsuccess = [404]',
+        "12: route.success: 404 is out of range; expected a whole number from 200 to 399",
+    ),
     ('[route]\nname = "c"', "9: route: a table is not a list of tables; expected [[route]]"),
     (
         '[[smoke]]\nname = "s"',

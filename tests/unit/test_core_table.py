@@ -8,7 +8,7 @@ from reld.core import events as ev
 from reld.core.commands import Begin
 from reld.core.effects import Kill, Reload, RunHook, todo
 from reld.core.events import End
-from reld.core.model import InstanceState, Kind, Outcome, Phase
+from reld.core.model import Counts, InstanceState, Kind, Outcome, Phase
 from tests.unit.core_driver import FORWARD, POLICY, steady, switching, with_policy
 
 WITH_CANDIDATE = FORWARD[1:7]
@@ -208,7 +208,7 @@ def test_a_dead_old_slot_means_the_last_step_now():
 
 def test_a_dead_old_slot_does_not_hold_the_bake():
     driver = switching(Phase.BAKING)
-    driver.dies(driver.rollout.old).wait(POLICY.bake)
+    driver.dies(driver.rollout.old).wait(POLICY.bake).heard(Counts(1_000, 0))
     assert driver.phase is Phase.COMMITTING
 
 
@@ -276,7 +276,7 @@ def test_a_reload_that_never_ends_counts_as_unknown_and_shows(phase):
 def test_silence_ends_a_step_as_the_policy_says(on_unproven, phase, unproven):
     driver = switching(Phase.SHIFTING, with_policy(on_unproven=on_unproven))
     id_ = driver.rollout.id
-    driver.tell(ev.LanesMoved(id_, 5)).wait(POLICY.step_max)
+    driver.tell(ev.LanesMoved(id_, 5)).wait(POLICY.step_max).heard()
     assert (driver.phase, driver.rollout.unproven) == (phase, unproven)
     assert driver.rollout.step == (1 if on_unproven == "promote" else 0)
     if on_unproven == "hold":

@@ -69,3 +69,24 @@ def test_steps_are_percents():
 def test_steps_that_do_not_rise_to_100_are_refused(text):
     with pytest.raises(UsageError):
         asking.steps(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1/1000", 0.001),
+        ("5%", 0.05),
+        ("5 %", 0.05),
+        ("0.05", 0.05),
+        ("1/1", 1.0),
+        (" 1 / 4 ", 0.25),
+    ],
+)
+def test_a_share_is_a_ratio_a_percentage_or_a_number(text, value):
+    assert asking.fraction(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1/2", "2", "101%", "1/0", "5%/2", "nan", "inf", "one"])
+def test_what_is_no_share_is_a_usage_error(text):
+    with pytest.raises(UsageError, match="as a share"):
+        asking.fraction(text)

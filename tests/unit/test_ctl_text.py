@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from relctl import receipt, rollouts, status, text
+from relctl import measured, receipt, rollouts, status, text
 from relctl.live import live_line
 from tests.fakes import api
 
@@ -69,6 +69,112 @@ def test_the_live_line_has_phase_share_time_and_instances():
     assert live_line(now, now["rollout"]) == (
         "> shifting     25 % · 1 min 12 s left · blue 1/1 ready, green 1/1 ready"
     )
+
+
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [
+        ({}, "evidence 0 %"),
+        ({"errors": 0.35, "slowness": 0.02}, "evidence 35 % (errors)"),
+        ({"errors": 0.1, "slowness": 1.2}, "evidence 120 % (slowness)"),
+    ],
+)
+def test_the_live_line_has_the_evidence_in_percent_of_what_a_verdict_needs(found, shown):
+    now = api.rolling(evidence=api.evidence(**found), waiting="v2 is not warm yet")
+    assert live_line(now, now["rollout"]) == (
+        f"> shifting     25 % · 1 min 12 s left · {shown} · v2 is not warm yet"
+    )
+
+
+def test_an_instance_that_is_not_ready_is_in_the_live_line_beside_the_evidence():
+    now = api.rolling(evidence=api.evidence())
+    now["slots"]["green"]["instances"] = [api.instance(state="unready")]
+    assert live_line(now, now["rollout"]).endswith("evidence 0 % · blue 1/1 ready, green 0/1 ready")
+
+
+def test_a_status_shows_the_verdict_and_the_steps_that_were_skipped():
+    known = "no failure in 212 requests: error rate below 1.4 % with 95 % confidence"
+    now = api.rolling(verdict="fine", evidence=api.evidence(known=known), skipped=[1, 5])
+    shown = status.lines(now)
+    assert f"verdict  fine: {known}; evidence 0 %" in shown
+    assert "skipped  1 %, 5 %: too few requests to show anything" in shown
+
+
+def test_a_status_shows_traffic_and_resources_in_aligned_columns():
+    now = api.rolling()
+    now["slots"]["blue"] |= api.measured()
+    now["slots"]["green"] |= api.measured(
+        rate=None, errors=0.5, p99=12_000.0, cpu_percent=None, warning="memory grows: 9 MB/min"
+    )
+    shown = status.lines(now)
+    at = shown.index("SLOT   REQ/S  FAILED  P50    P95    P99     MEMORY  PER MIN  CPU   FILES")
+    assert shown[at + 1 : at + 6] == [
+        "blue   40.2   0.1 %   12 ms  80 ms  120 ms  210 MB  +1.2 MB  12 %  43",
+        "green  –      50 %    12 ms  80 ms  12.0 s  210 MB  +1.2 MB  –     43",
+        "blue peers     127.0.0.1:5432 × 12",
+        "green peers    127.0.0.1:5432 × 12",
+        "green warning  memory grows: 9 MB/min",
+    ]
+
+
+def test_a_slot_of_which_nothing_is_measured_has_no_row():
+    empty = {"traffic": {"rate": None}, "resources": {"peers": None}}
+    assert measured.lines({"blue": None, "green": {"state": "empty", **empty}}) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "–"),
+        (0, "0 B"),
+        (999.9, "1.0 kB"),
+        (1.44e9, "1.4 GB"),
+        (-3e6, "-3.0 MB"),
+        (5e4, "50 kB"),
+    ],
+)
+def test_sizes_have_two_digits_or_so(value, shown):
+    assert measured.size(value) == shown
+
+
+def test_only_the_busiest_peers_are_named():
+    peers = {f"10.0.0.1:{port}": port for port in range(1, 7)}
+    shown = measured.lines({"blue": api.measured(peers=peers)})
+    assert shown[-1].endswith(
+        "10.0.0.1:6 × 6, 10.0.0.1:5 × 5, 10.0.0.1:4 × 4, 10.0.0.1:3 × 3, 2 more"
+    )
+
+
+SAID = "v2 failed 7 of 140 requests (5.0 %), v1 3 of 2660 (0.1 %); by chance once in 5300 releases"
+
+
+def test_the_receipt_of_a_rollback_has_share_reason_shield_and_the_end_of_the_log():
+    requests = {
+        "blue": {"total": 2660, "errors": 0, "failures": 3, "saved": 0},
+        "green": {"total": 140, "errors": 0, "failures": 7, "saved": 7},
+    }
+    log = [f"line {number}" for number in range(20)]
+    found = api.evidence(verdict="worse", sentence=SAID, share=5, errors=1.0, odds=5300.0, log=log)
+    account = api.receipt("rolled_back", reason=SAID, evidence=found, requests=requests)
+    shown = receipt.lines(account)
+    assert f"reason      at 5 %: {SAID}" in shown
+    assert "requests    blue 2660, 0 errors · green 140, 0 errors, 7 saved by the shield" in shown
+    assert "its log     line 15" in shown
+    assert not any(line.startswith("verdict") or "line 14" in line for line in shown)
+    full = receipt.full(account)
+    assert "its log     line 0" in full
+    assert (
+        "evidence    worse, 100 % (errors) of what a verdict needs, by chance once in 5300 releases"
+    ) in full
+
+
+def test_the_receipt_says_unproven_with_what_is_known_and_what_was_only_observed():
+    found = api.evidence(known="no failure in 3 requests", observed=f"at 5 %: {SAID}")
+    shown = receipt.lines(api.receipt(unproven=True, evidence=found, skipped=[5, 25]))
+    assert shown[0] == "rollout 42  done, unproven, switch by alice"
+    assert "known       no failure in 3 requests" in shown
+    assert f"observed    would have gone back at 5 %: {SAID}" in shown
+    assert "skipped     5 %, 25 %" in shown
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ RELCTL = ROOT / "ctl" / "relctl"
 EDGES = {
     "core": ("reld.core",),
     "processes": ("reld.core.model", "reld.errors", "reld.processes"),
-    "nginx": ("reld.core.model", "reld.errors", "reld.nginx"),
+    # The sensor speaks in the detector's samples.
+    "nginx": ("reld.core.model", "reld.core.verdict.sample", "reld.errors", "reld.nginx"),
     "probes": (
         "reld.core.model",
         "reld.errors",
@@ -25,14 +26,24 @@ EDGES = {
         "reld.processes.run",  # a probe may be a command
     ),
     "store": ("reld.core.model", "reld.errors", "reld.store"),
-    "api": ("reld.core.model", "reld.errors", "reld.store.rows", "reld.api", "reld"),
+    "api": (
+        "reld.core.model",
+        "reld.core.verdict.finding",
+        "reld.core.verdict.settings",
+        "reld.core.verdict.words",
+        "reld.errors",
+        "reld.store.rows",
+        "reld.api",
+        "reld",
+    ),
     "errors.py": (),
-    "config.py": ("reld.core.policy",),
+    "config.py": ("reld.core.policy", "reld.core.verdict.settings"),
     "config_toml.py": ("reld.errors",),
     "config_values.py": ("reld.config", "reld.config_toml", "reld.errors"),
     "config_file.py": ("reld.config", "reld.config_toml", "reld.config_values", "reld.errors"),
-    "engine.py": ("reld.core", "reld.errors"),
-    "narrate.py": ("reld.core.model",),
+    "engine.py": ("reld.core", "reld.errors", "reld.failpoints"),
+    "failpoints.py": (),
+    "narrate.py": ("reld.core.model", "reld.core.verdict.finding"),
 }
 """What each part may import of reld; `from reld import x` counts as `reld.x`."""
 

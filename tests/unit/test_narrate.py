@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from reld.core import commands as c
 from reld.core import events as ev
 from reld.core.events import End
-from reld.core.model import Kind, Phase
+from reld.core.model import Kind, Phase, Watch
+from reld.core.verdict.finding import Finding, Verdict
+from reld.core.verdict.settings import VerdictSettings
 from reld.narrate import narrate
 from tests.unit.core_driver import POLICY, Driver, steady, switching
 
@@ -16,7 +21,7 @@ class Listening(Driver):
     def tell(self, event):
         before = self.state
         super().tell(event)
-        self.heard = [*getattr(self, "heard", []), *(n.text for n in narrate(before, self.state))]
+        self.told = [*getattr(self, "told", []), *(n.text for n in narrate(before, self.state))]
         return self
 
 
@@ -33,7 +38,7 @@ def test_nothing_new_is_nothing_told():
 
 def test_a_switch_is_told_from_its_start_to_its_end():
     driver = Listening().begin(Kind.SWITCH, "v1").rest()
-    driver.heard.clear()
+    driver.told.clear()
     driver.begin(Kind.SWITCH, "v2").rest()
     told = [
         "preparing v2",
@@ -48,7 +53,7 @@ def test_a_switch_is_told_from_its_start_to_its_end():
         "committing to v2",
         "draining: at least 30 s",
     ]
-    places = [driver.heard.index(text) for text in told]
+    places = [driver.told.index(text) for text in told]
     assert places == sorted(places)
 
 
@@ -97,3 +102,74 @@ def test_a_disk_that_is_full_and_one_that_is_not_any_more_are_told():
     driver = steady()
     assert heard_of(driver, ev.StoreTrouble("disk full")) == [("degraded", "disk full")]
     assert heard_of(driver, ev.StoreTrouble("")) == [("degraded", "the state can be saved again")]
+
+
+SAID = "v2 failed 7 of 140 requests (5.0 %), v1 3 of 2660 (0.1 %)"
+
+
+def watched(before: Finding, after: Finding, **changes: Any) -> list[tuple[str, str]]:
+    """What is told when the sensor says something else, and the rollout changes with it."""
+    state = switching(Phase.SHIFTING).state
+    assert state.rollout is not None
+    had = replace(state.rollout, share=5, watch=Watch(finding=before))
+    has = replace(had, watch=Watch(finding=after, rate=0.02), **changes)
+    told = narrate(replace(state, rollout=had), replace(state, rollout=has))
+    return [(n.event, n.text) for n in told]
+
+
+def test_a_new_verdict_is_told_with_its_sentence_and_once():
+    worse = Finding(Verdict.WORSE, SAID)
+    assert watched(Finding(), worse) == [("verdict", SAID)]
+    assert watched(worse, replace(worse, errors=2.0)) == []
+
+
+def test_a_verdict_that_may_not_act_says_so():
+    policy = replace(POLICY, verdict=VerdictSettings(act=False))
+    told = watched(Finding(), Finding(Verdict.WORSE, SAID), policy=policy)
+    assert told == [("verdict", f"{SAID}; only observed, it does not act")]
+
+
+def test_what_is_waited_for_is_not_told_twice():
+    both = Finding(Verdict.ENVIRONMENT, "both slots are failing: the environment, not the release")
+    assert watched(Finding(), both, waiting=both.sentence) == [("verdict", both.sentence)]
+    asked = watched(Finding(), Finding(Verdict.DOUBT, SAID), waiting=f"{SAID}; asking v1")
+    assert asked == [("verdict", SAID), ("waiting", f"waiting: {SAID}; asking v1")]
+
+
+def test_the_end_of_a_bad_time_is_told():
+    both = Finding(Verdict.ENVIRONMENT, "both slots are failing")
+    assert watched(both, Finding()) == [
+        ("verdict", "the slots do not suffer together any more: the watch goes on")
+    ]
+    assert watched(Finding(Verdict.DOUBT, SAID), Finding()) == [
+        ("verdict", "nothing is known against v2 any more: the watch goes on")
+    ]
+
+
+def test_a_hold_is_told_when_it_begins():
+    hold = Finding(hold="v2 is not warm yet")
+    assert watched(Finding(), hold, waiting=hold.hold) == [
+        ("verdict", "the share stays as it is: v2 is not warm yet")
+    ]
+    assert watched(hold, replace(hold, errors=0.5)) == []
+
+
+def test_a_hold_that_asks_a_person_is_told_with_what_to_type():
+    more = Finding(hold="v2 refuses more", asks=True)
+    waiting = "v2 refuses more: relctl promote goes on, relctl rollback goes back"
+    assert watched(Finding(), more, waiting=waiting) == [("waiting", f"waiting: {waiting}")]
+
+
+def test_steps_that_are_skipped_are_named_with_the_rate():
+    assert watched(Finding(), Finding(), skipped=(5, 25)) == [
+        ("step", "skipped 5 %, 25 %: at 0.02 req/s they could not show anything")
+    ]
+
+
+def test_the_shield_is_told_off_and_on():
+    off = watched(Finding(), Finding(), unshielded=True)
+    assert [event for event, _ in off] == ["shield"]
+    assert off[0][1].startswith("the shield is off: ")
+    state = switching(Phase.SHIFTING).state
+    bare = replace(state, rollout=replace(state.rollout, unshielded=True))
+    assert [n.text for n in narrate(bare, state)] == ["the shield is on again"]

@@ -11,8 +11,7 @@ from reld.core.model import Color, Routing, Target
 from reld.errors import GateError
 from reld.nginx.mark import read_back
 from reld.nginx.render import cookie_name, render
-from reld.nginx.requests import parse
-from reld.nginx.settings import GateSettings
+from reld.nginx.settings import GateSettings, Route
 
 SETTINGS = GateSettings(
     app="web-shop",
@@ -65,6 +64,33 @@ def test_no_evil_path_becomes_nginx_text(name, evil):
 def test_no_evil_asset_prefix_becomes_nginx_text(evil):
     with pytest.raises(GateError, match=r"gate\.assets"):
         render(dataclasses.replace(SETTINGS, assets=(evil,)), 1, Routing())
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_no_evil_route_name_becomes_nginx_text(evil):
+    with pytest.raises(GateError, match=r"route\.name"):
+        render(dataclasses.replace(SETTINGS, routes=(Route(evil, "^/"),)), 1, Routing())
+
+
+@pytest.mark.parametrize(
+    "evil", ["", "*/x", "/\n", "/é", "(?<slot>x)", "(?P<slot>x)", "(?'slot'x)", "x" * 201]
+)
+def test_no_evil_regex_becomes_nginx_text(evil):
+    with pytest.raises(GateError, match=r"route\.match"):
+        render(dataclasses.replace(SETTINGS, routes=(Route("a", evil),)), 1, Routing())
+
+
+def test_a_regex_is_quoted():
+    text = render(dataclasses.replace(SETTINGS, routes=(Route("a", '^/\\d"\\\\;'),)), 1, Routing())
+    assert '"~^/\\\\d\\"\\\\\\\\;" a;' in text
+
+
+def test_only_healthy_lines_of_the_live_slot_are_ever_left_out():
+    settings = dataclasses.replace(SETTINGS, routes=(Route("login", "^/login", (302,)),))
+    text = render(settings, 1, Routing(GREEN, BLUE, 7))
+    assert '"~^green [1-3][0-9][0-9] [1-3][0-9][0-9] -$" 1;' in text
+    assert '"~^/login" by-status;' in text
+    assert "if=$logged" not in render(settings, 1, Routing())
 
 
 @pytest.mark.parametrize(
@@ -132,19 +158,3 @@ def test_every_state_closes_client_connections():
 
 def test_the_lane_cookie_has_a_name_that_nginx_can_say():
     assert cookie_name("web-shop") == "relctl_web_shop"
-
-
-def test_a_line_with_two_attempts_is_taken_apart():
-    line = parse("1.5|a:1, b:2|502, 200|200|0.004|-, 0.003|GET|70|7|3")
-    assert line is not None
-    assert [(a.address, a.status, a.header_seconds) for a in line.attempts] == [
-        ("a:1", 502, None),
-        ("b:2", 200, 0.003),
-    ]
-
-
-@pytest.mark.parametrize(
-    "text", ["", "1.5|a:1|200", "x|a|200|200|0|0|GET|1|7|3", "1|a, b|200|200|0|0|GET|1|7|3"]
-)
-def test_a_torn_line_is_left_out(text):
-    assert parse(text) is None

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from reld.api.clock import iso
+from reld.api.evidence import evidence, judged_by, requests
 from reld.api.service import Vitals
+from reld.api.summary import summary
 from reld.api.timing import phases
-from reld.core.model import Kind, Outcome, Rollout
+from reld.core.model import Outcome, Rollout
 
 
 def receipt(rollout: Rollout, vitals: Vitals, *, running: bool) -> dict[str, Any]:
@@ -27,14 +29,14 @@ def receipt(rollout: Rollout, vitals: Vitals, *, running: bool) -> dict[str, Any
         "outcome": None if outcome is None else str(outcome),
         "exit": None if outcome is None else exit_code(outcome, moved=rollout.moved),
         "reason": rollout.reason,
-        "summary": _summary(rollout, outcome),
-        "evidence": {},
+        "summary": summary(rollout, outcome),
+        "evidence": evidence(rollout),
+        "judged_by": judged_by(rollout),
+        "warning": rollout.warning or None,
         "unproven": rollout.unproven,
         "moved": rollout.moved,
-        "requests": {
-            "blue": {"total": rollout.blue.total, "errors": rollout.blue.errors},
-            "green": {"total": rollout.green.total, "errors": rollout.green.errors},
-        },
+        "skipped": list(rollout.skipped),
+        "requests": {"blue": requests(rollout.blue), "green": requests(rollout.green)},
         "reloads": rollout.reloads,
         "drain": {"seconds": round(rollout.drain_seconds, 3), "cut": rollout.cut},
         "hooks": [
@@ -64,37 +66,3 @@ def exit_code(outcome: Outcome, *, moved: bool) -> int:
             return 3
         case Outcome.ABORTED:
             return 3 if moved else 1
-
-
-def _summary(rollout: Rollout, outcome: Outcome | None) -> str:
-    total = rollout.blue.total + rollout.green.total
-    errors = rollout.blue.errors + rollout.green.errors
-    counted = f"{_many(total, 'request')}, {_many(errors, 'error')}"
-    if rollout.cut:
-        counted += f", {_many(rollout.cut, 'connection')} cut at the end of the drain"
-    return f"{_what(rollout, outcome)}: {counted}"
-
-
-def _what(rollout: Rollout, outcome: Outcome | None) -> str:
-    why = f" ({rollout.reason})" if rollout.reason else ""
-    stays = f"{rollout.from_} serves" if rollout.from_ else "nothing was live before"
-    match outcome:
-        case None:
-            return f"{rollout.kind} is {rollout.phase}"
-        case Outcome.DONE if rollout.kind is Kind.STOP:
-            return f"{rollout.from_ or 'the app'} was stopped"
-        case Outcome.DONE if rollout.kind is Kind.CONTRACT:
-            return "the contract migration has run"
-        case Outcome.DONE:
-            unproven = ", unproven" if rollout.unproven else ""
-            return f"{rollout.to} serves{unproven}{why}"
-        case Outcome.FAILED:
-            return f"{rollout.kind} failed{why}, {stays}"
-        case Outcome.ROLLED_BACK:
-            return f"{rollout.to} was rolled back{why}, {stays}"
-        case Outcome.ABORTED:
-            return f"{rollout.kind} was aborted{why}, {stays}"
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -30,7 +30,10 @@ class NotFound(BadRequest):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Overrides for one rollout; None: as configured. Times in seconds, steps in percent."""
+    """Overrides for one rollout; None: as configured. Times in seconds, steps in percent.
+
+    `observe`: the verdict is told and does not act.
+    """
 
     steps: tuple[int, ...] | None = None
     step_time: float | None = None
@@ -44,6 +47,7 @@ class Options:
     supersede: bool = False
     dry_run: bool = False
     reason: str = ""
+    observe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,7 @@ def _options(raw: Any) -> Options:
         supersede=_flag(fields, "supersede"),
         dry_run=_flag(fields, "dry_run"),
         reason=_text(fields, "reason"),
+        observe=_flag(fields, "observe"),
     )
     if options.now and options.steps not in (None, (100,)):
         raise BadRequest("cannot use both: now means steps = [100]", "leave one of them out")

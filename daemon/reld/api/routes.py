@@ -12,6 +12,7 @@ from aiohttp import web
 from reld.api import answers, streams
 from reld.api.metrics import CONTENT_TYPE, metrics
 from reld.api.peers import Caller
+from reld.api.replay import replay_request
 from reld.api.requests import NotFound, log_request, query_number, rollout_request, steer
 from reld.api.roles import Role
 from reld.api.service import Service
@@ -69,6 +70,11 @@ async def _steer(attempt: Attempt) -> web.StreamResponse:
     return answers.answer(await attempt.service.steer(asked, attempt.caller))
 
 
+async def _replay(attempt: Attempt) -> web.StreamResponse:
+    asked = replay_request(attempt.number, await answers.read_json(attempt.request))
+    return answers.answer(await attempt.service.replay(asked))
+
+
 async def _rollouts(attempt: Attempt) -> web.StreamResponse:
     limit = query_number(attempt.request.query, "limit", default=20, most=_MOST_ROLLOUTS)
     return answers.answer({"rollouts": await attempt.service.rollouts(limit)})
@@ -98,7 +104,7 @@ async def _releases(attempt: Attempt) -> web.StreamResponse:
 
 
 async def _metrics(attempt: Attempt) -> web.StreamResponse:
-    return answers.text(metrics(attempt.service.state()), CONTENT_TYPE)
+    return answers.text(metrics(attempt.service.state(), attempt.service.vitals()), CONTENT_TYPE)
 
 
 async def _page(_: Attempt) -> web.StreamResponse:
@@ -120,6 +126,7 @@ ROUTES = (
     _route("POST", "/v1/rollouts", Role.OPERATE, _begin),
     _route("GET", "/v1/rollouts", Role.READ, _rollouts),
     _route("GET", "/v1/rollouts/{number}", Role.READ, _rollout),
+    _route("POST", "/v1/rollouts/{number}/replay", Role.READ, _replay),  # looks, changes nothing
     _route("POST", "/v1/rollouts/{number}/{verb}", Role.OPERATE, _steer),
     _route("GET", "/v1/events", Role.READ, _events),
     _route("GET", "/v1/logs", Role.READ, _logs),

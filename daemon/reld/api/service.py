@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from reld.api.hub import Subscription
 from reld.api.peers import Caller
+from reld.api.replay import ReplayRequest
 from reld.api.requests import LogRequest, RolloutRequest, Steer
 from reld.core.model import State
+
+
+@dataclass(frozen=True, slots=True)
+class SlotVitals:
+    """What is measured of one slot lately; None: not known.
+
+    Traffic: `rate` in requests per second, `errors` the fraction of first attempts that failed
+    (0 … 1), `p50`, `p95` and `p99` of the time to the first byte in milliseconds.
+    Resources of all its processes together: `rss_bytes`; `cpu_percent` of one core; `open_files`,
+    `processes`; `peers`: connections to each remote address; `trend_bytes_per_minute`: how fast its
+    memory grows; `warning`: what a person should look at, in one line.
+    """
+
+    rate: float | None = None
+    errors: float | None = None
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    rss_bytes: int | None = None
+    cpu_percent: float | None = None
+    open_files: int | None = None
+    processes: int | None = None
+    peers: Mapping[str, int] | None = None
+    trend_bytes_per_minute: float | None = None
+    warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +43,15 @@ class Vitals:
     """What a status needs and the state has not.
 
     `now` is CLOCK_BOOTTIME, `offset` is what makes wall-clock time (seconds since 1970) of it.
+    `slots`: by colour ("blue", "green"); one that is missing has not been measured.
     """
 
     now: float
     offset: float
+    slots: Mapping[str, SlotVitals] = field(default_factory=dict)
+
+    def slot(self, color: str) -> SlotVitals:
+        return self.slots.get(color, SlotVitals())
 
 
 class Service(Protocol):
@@ -51,6 +82,13 @@ class Service(Protocol):
 
     async def rollout(self, number: int) -> dict[str, Any] | None:
         """The receipt object ("outcome" null while it runs); None: there is no such rollout."""
+        ...
+
+    async def replay(self, request: ReplayRequest) -> dict[str, Any]:
+        """{"id", "seconds", "outcome", "found", "settings"}.
+
+        Raises api.requests.NotFound for a rollout that never was, Refused without its counts.
+        """
         ...
 
     async def releases(self) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from reld.api.clock import iso
+from reld.api.evidence import evidence
+from reld.api.measured import measured
 from reld.api.service import Vitals
 from reld.api.timing import eta, phases, segments
 from reld.core.model import Color, Instance, Phase, Rollout, Slot, State
@@ -121,6 +123,7 @@ def _slot(state: State, color: Color, vitals: Vitals) -> dict[str, Any]:
         "release": None if slot is None else slot.release,
         "percent": share(state, color),
         "instances": [] if slot is None else [_instance(i, vitals) for i in slot.instances],
+        **measured(vitals.slot(color)),
     }
 
 
@@ -161,5 +164,9 @@ def _rollout(rollout: Rollout, vitals: Vitals) -> dict[str, Any]:
         "waiting": rollout.waiting or None,
         "paused": rollout.paused,
         "left": rollout.left,
+        "verdict": str(rollout.watch.finding.verdict),
+        "evidence": evidence(rollout),
+        "skipped": list(rollout.skipped),
+        "rate": rollout.watch.rate,
         "phases": phases(rollout, vitals.now, running=True),
     }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from reld.core.model import Color, HookState, Instance, InstanceState, Phase, Rollout, State
 from reld.core.routing import Role, role
+from reld.core.verdict.finding import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +108,23 @@ class CountDrain:
 
 
 @dataclass(frozen=True, slots=True)
-class CountRequests:
+class Judge:
+    """Read the request log and say what it means."""
+
     rollout: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskOld:
+    """Does the warm old slot pass its checks?"""
+
+    rollout: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetShield:
+    rollout: int
+    on: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +148,21 @@ Effect = (
     | MoveLanes
     | RemoveLanes
     | CountDrain
-    | CountRequests
+    | Judge
+    | AskOld
+    | SetShield
     | KeepGate
 )
 
+_JUDGED = (
+    Phase.ADMITTING,
+    Phase.SHIFTING,
+    Phase.BAKING,
+    Phase.COMMITTING,
+    Phase.REVERTING,
+    Phase.DRAINING,
+    Phase.STOPPING,
+)
 _SERVING = (InstanceState.READY, InstanceState.UNREADY)
 
 
@@ -176,8 +203,21 @@ def _of_rollout(rollout: Rollout) -> set[Effect]:
         effects.add(MoveLanes(rollout.id, rollout.wanted_share))
     if rollout.phase is Phase.DRAINING and rollout.leaving and rollout.drain_since is not None:
         effects.add(CountDrain(rollout.id, rollout.leaving, rollout.not_named_since))
-    if rollout.moved and rollout.phase is not Phase.FINISHING:
-        effects.add(CountRequests(rollout.id))
+    if rollout.phase in _JUDGED:
+        effects.add(Judge(rollout.id))
+    if rollout.phase in (Phase.SHIFTING, Phase.BAKING):
+        effects |= _of_finding(rollout)
+    return effects
+
+
+def _of_finding(rollout: Rollout) -> set[Effect]:
+    verdict = rollout.watch.finding.verdict
+    effects: set[Effect] = set()
+    if verdict is Verdict.DOUBT and rollout.old_answers is None and rollout.policy.verdict.act:
+        effects.add(AskOld(rollout.id))
+    # While both slots suffer a second try would only double the load.
+    if rollout.unshielded is not (verdict is Verdict.ENVIRONMENT):
+        effects.add(SetShield(rollout.id, rollout.unshielded))
     return effects
 
 

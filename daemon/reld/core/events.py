@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reld.core.model import Counts, Exit, Identity
+from reld.core.verdict.finding import Finding
 
 
 class End(StrEnum):
@@ -138,10 +139,31 @@ class DrainCounted:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestsCounted:
+class Judged:
+    """The request log was read up to `read_to` (CLOCK_BOOTTIME seconds), and this is what it says."""
+
     rollout: int
+    read_to: float
     blue: Counts
     green: Counts
+    finding: Finding = Finding()
+    rate: float | None = None
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OldAsked:
+    """The candidate is in doubt: whether the warm old slot passes its checks."""
+
+    rollout: int
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShieldSet:
+    rollout: int
+    on: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +199,9 @@ Event = (
     | LanesStuck
     | LanesRemoved
     | DrainCounted
-    | RequestsCounted
+    | Judged
+    | OldAsked
+    | ShieldSet
     | StoreTrouble
     | GateTrouble
 )

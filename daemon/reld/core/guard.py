@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reld.core import watch
 from reld.core.model import InstanceState, State
 from reld.core.routing import sick
 
@@ -26,13 +27,18 @@ def guard(state: State) -> str:
             return f"{which} exited ({how}){told}"
         if sick(candidate, instance):
             return f"{which} is not alive: {instance.detail}"
-    old = state.slot(rollout.old)
-    old_has_it = old is not None and all(i.state is InstanceState.READY for i in old.instances)
-    if old_has_it:
-        for instance in candidate.instances:
-            if instance.state is InstanceState.UNREADY:
-                return f"{of} is not ready any more while {rollout.from_} is: {instance.detail}"
-    return ""
+    if not old_is_ready(state):
+        return ""
+    for instance in candidate.instances:
+        if instance.state is InstanceState.UNREADY:
+            return f"{of} is not ready any more while {rollout.from_} is: {instance.detail}"
+    return watch.worse(rollout)
+
+
+def old_is_ready(state: State) -> bool:
+    """Only then is the old slot a better place for anybody."""
+    old = None if state.rollout is None else state.slot(state.rollout.old)
+    return old is not None and all(i.state is InstanceState.READY for i in old.instances)
 
 
 def cornered(state: State) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reld.core import commands, hooks, instances, routing, turns
+from reld.core import commands, hooks, instances, routing, turns, watch
 from reld.core import rollout as life
 from reld.core.commands import Begin, Command
 from reld.core.events import (
@@ -19,16 +19,18 @@ from reld.core.events import (
     Exited,
     GateTrouble,
     HookEnded,
+    Judged,
     LanesMoved,
     LanesRemoved,
     LanesStuck,
     LetGo,
     LivenessProbed,
+    OldAsked,
     Prepared,
     PrepareFailed,
     ReadinessProbed,
     ReloadEnded,
-    RequestsCounted,
+    ShieldSet,
     Signalled,
     SmokeEnded,
     Spawned,
@@ -124,7 +126,7 @@ def _noted(state: State, event: Event | Command, at: float) -> State:
             running = state.rollout
             if running is None or running.id != event.rollout:
                 return state
-            return _of_rollout(state, running, event)
+            return _of_rollout(state, running, event, at)
 
 
 _RolloutEvent = (
@@ -135,11 +137,13 @@ _RolloutEvent = (
     | LanesMoved
     | LanesStuck
     | DrainCounted
-    | RequestsCounted
+    | Judged
+    | OldAsked
+    | ShieldSet
 )
 
 
-def _of_rollout(state: State, rollout: Rollout, event: _RolloutEvent) -> State:
+def _of_rollout(state: State, rollout: Rollout, event: _RolloutEvent, at: float) -> State:
     match event:
         case Prepared(addresses=addresses):
             if rollout.phase is not Phase.PREPARING or rollout.prepared is not None:
@@ -166,8 +170,13 @@ def _of_rollout(state: State, rollout: Rollout, event: _RolloutEvent) -> State:
                 return state
             left = connections + workers
             return replace(state, rollout=replace(rollout, left=connections, drained=left == 0))
-        case RequestsCounted(blue=blue, green=green):
-            return replace(state, rollout=replace(rollout, blue=blue, green=green))
+        case Judged():
+            return replace(state, rollout=watch.judged(rollout, event, at))
+        case OldAsked(passed=passed):
+            asked = replace(rollout, old_answers=passed, asked_at=at)
+            return replace(state, rollout=asked)
+        case ShieldSet(on=on):
+            return replace(state, rollout=replace(rollout, unshielded=not on))
 
 
 def _hook_ended(rollout: Rollout, event: HookEnded) -> Rollout:
@@ -220,7 +229,8 @@ def _policy_of(begin: Begin) -> Policy:
     """A rollback is never canaried: proven ready, then straight to 100 %."""
     if begin.kind is not Kind.ROLLBACK:
         return begin.policy
-    return replace(begin.policy, steps=(100,), bake=0.0)
+    watched_only = replace(begin.policy.verdict, act=False)
+    return replace(begin.policy, steps=(100,), bake=0.0, verdict=watched_only)
 
 
 def alarm(state: State, at: float) -> float | None:
@@ -256,11 +266,13 @@ def _alarms_of(rollout: Rollout) -> list[float]:
         case Phase.ADMITTING:
             return [rollout.since + 2 * policy.reload_deadline]
         case Phase.SHIFTING if rollout.step_since is not None:
-            return [rollout.step_since + policy.step_time, rollout.step_since + policy.step_max]
+            return [
+                rollout.watch.silent_at
+            ]  # how long a step has been watched is news of the sensor
         case Phase.SHIFTING:
             return [rollout.since + turns.TOLD_AFTER]
         case Phase.BAKING:
-            return [rollout.since + policy.bake]
+            return [rollout.since + policy.bake, rollout.watch.silent_at]
         case Phase.REVERTING:
             return [rollout.since + turns.TOLD_AFTER]
         case Phase.DRAINING if rollout.drain_since is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from reld.core.policy import Policy, SlotPolicy
+from reld.core.verdict.finding import Finding
 
 
 class Color(StrEnum):
@@ -222,10 +223,30 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Requests that a slot answered since the rollout began; `errors` reached a user."""
+    """Requests that a slot answered since the rollout began; `errors` reached a user.
+
+    `failures`: first attempts that failed; `saved`: those of them that the other slot made good.
+    """
 
     total: int = 0
     errors: int = 0
+    failures: int = 0
+    saved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What the sensor said last.
+
+    `read_to`: up to when the request log has been read (CLOCK_BOOTTIME seconds); steps are timed by
+    it, so that a reld that was away reads first and judges then. `silent_at`: when silence since
+    then is a trouble. `rate`: requests per second lately; None: watched for too short a time.
+    """
+
+    read_to: float = 0.0
+    silent_at: float = 0.0
+    finding: Finding = Finding()
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,11 +283,21 @@ class Rollout:
     moved: bool = False  # traffic may have reached the candidate as a candidate
     committed: bool = False  # the gate's default is where this rollout wanted it
     turning: Outcome | None = None  # a person or the guard asked to go back
+    turned_at: int = 0  # the share when it turned back
     paused: bool = False
     promoted: bool = False
     full: bool = False
     unproven: bool = False
     waiting: str = ""
+    skipped: tuple[int, ...] = ()  # steps that could not have shown anything
+    watch: Watch = Watch()
+    old_answers: bool | None = (
+        None  # the warm old slot was asked, because the candidate is in doubt
+    )
+    asked_at: float = 0.0
+    unshielded: bool = False  # the shield is off, as far as the gate's files go
+    warning: str = ""  # the first thing about the candidate's resources that people should know
+    observed: str = ""  # what a verdict that may not act would have gone back for
     left: int | None = None  # connections and old gate workers still to go, last count
     not_named_since: int = 0  # first verified generation that no longer names the leaving slot
     drained: bool = False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reld.core.verdict.settings import VerdictSettings
+
 
 @dataclass(frozen=True, slots=True)
 class SlotPolicy:
@@ -35,6 +37,7 @@ class Policy:
     drain: float = 30.0
     drain_max: float = 300.0
     on_unproven: str = "promote"
+    verdict: VerdictSettings = VerdictSettings()
     prepare_deadline: float = 120.0
     smoke_deadline: float = 120.0
     reload_deadline: float = 15.0

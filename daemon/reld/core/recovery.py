@@ -22,8 +22,10 @@ from reld.core.model import (
     Rollout,
     Slot,
     State,
+    Watch,
 )
 from reld.core.routing import suspected
+from reld.core.watch import listened
 
 _UNCOMMITTED = (Phase.ADMITTING, Phase.SHIFTING, Phase.BAKING, Phase.COMMITTING)
 _UNSEEN = (Phase.PREPARING, Phase.STARTING, Phase.PROVING)
@@ -122,6 +124,7 @@ def _rollout_found(rollout: Rollout, observed: Observed, at: float) -> Rollout:
             for h in rollout.hooks
         ),
     )
+    rollout = replace(rollout, watch=listened(rollout.watch, at))
     if observed.share is None or observed.share == rollout.share:
         return rollout
     below = observed.share < min(rollout.share, rollout.wanted_share)
@@ -155,6 +158,8 @@ def _rollout_rebooted(state: State, rollout: Rollout, at: float) -> Rollout:
         drain_since=None if rollout.drain_since is None else at,
         share=0,
         unsure=False,
+        unshielded=False,
+        watch=Watch(),
         marks=(),
         hooks=tuple(replace(h, deadline=at + rollout.policy.hook_timeout) for h in rollout.hooks),
     )

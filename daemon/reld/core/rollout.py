@@ -27,17 +27,20 @@ from reld.core.model import (
 from reld.core.routing import exposed, settled
 from reld.core.turns import (
     TOLD_AFTER,
+    bake_unproven,
     candidate_of,
     committed,
     enter,
     give_up,
     guarded,
     held,
+    held_for_a_person,
     lanes_awaited,
     new_slot,
     not_ready,
     requests,
     slot_removed,
+    step_on,
     step_to,
     step_unproven,
     turn_back,
@@ -46,6 +49,7 @@ from reld.core.turns import (
     wait_in,
     with_rollout,
 )
+from reld.core.watch import dealt, watched_for
 
 
 def advance(state: State, at: float) -> State:
@@ -137,7 +141,8 @@ def admitting(state: State, rollout: Rollout, at: float) -> State:
         return wait(
             with_rollout(state, rollout), rollout, "paused by a person: relctl resume goes on"
         )
-    return step_to(enter(state, rollout, Phase.SHIFTING, at), 0, at)
+    state = enter(state, rollout, Phase.SHIFTING, at)
+    return step_on(state, state.rollout or rollout, at)
 
 
 def shifting(state: State, rollout: Rollout, at: float) -> State:
@@ -159,16 +164,20 @@ def shifting(state: State, rollout: Rollout, at: float) -> State:
         return with_rollout(state, begun)
     if rollout.promoted:
         return step_to(state, rollout.step + 1, at)
-    holding = held(state, rollout)
+    holding = held(state, rollout, at)
     if holding:
         return wait(state, rollout, holding)
-    watched = at - rollout.step_since
+    finding = rollout.watch.finding
+    if finding.asks:
+        return held_for_a_person(state, rollout)
+    watched = watched_for(rollout, rollout.step_since)
     enough = requests(rollout) - rollout.step_base >= rollout.policy.step_requests
-    if watched >= rollout.policy.step_time and enough:
-        return step_to(state, rollout.step + 1, at)
-    if watched >= rollout.policy.step_max:
+    late = watched >= rollout.policy.step_max
+    if watched >= rollout.policy.step_time and enough and (late or not finding.hold):
+        return step_on(state, rollout, at)
+    if late:
         return step_unproven(state, rollout, at)
-    return wait(state, rollout, "")
+    return wait(state, rollout, finding.hold)
 
 
 def baking(state: State, rollout: Rollout, at: float) -> State:
@@ -178,13 +187,19 @@ def baking(state: State, rollout: Rollout, at: float) -> State:
         return back
     if rollout.share != rollout.wanted_share:
         return lanes_awaited(state, rollout, at)
-    over = at >= rollout.since + rollout.policy.bake
     if not rollout.promoted:
-        holding = held(state, rollout)
+        holding = held(state, rollout, at)
         if holding:
             return wait(state, rollout, holding)
-        if not over:
-            return wait(state, rollout, "")
+        finding, policy = rollout.watch.finding, rollout.policy
+        if finding.asks:
+            return held_for_a_person(state, rollout)
+        left = policy.bake - watched_for(rollout, rollout.since) if policy.bake else 0.0
+        if left > 0 or (finding.hold and left > -policy.step_max):
+            return wait(state, rollout, finding.hold)
+        never_judged = rollout.kind is Kind.ROLLBACK or rollout.unproven
+        if not never_judged and dealt(rollout) < policy.step_requests:
+            return bake_unproven(state, rollout, at)
     return enter(state, replace(rollout, promoted=False), Phase.COMMITTING, at)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reld.core.guard import cornered, guard
+from reld.core import watch
+from reld.core.guard import cornered, guard, old_is_ready
 from reld.core.hooks import hook_begun
 from reld.core.instances import empty, kill_all, put_slot, stop_all
 from reld.core.model import (
@@ -36,13 +37,25 @@ def guarded(state: State, rollout: Rollout, at: float) -> State | None:
     return turn_back(state, rollout, Outcome.ROLLED_BACK, why, at)
 
 
-def held(state: State, rollout: Rollout) -> str:
+def held(state: State, rollout: Rollout, at: float) -> str:
+    """Why the share stays as it is, whatever the time; empty = it may grow."""
     if rollout.paused:
         return "paused by a person: relctl resume goes on"
     old = state.slot(rollout.old)
     if old is not None and not old.fit and not old.dead:
         return f"{old.release} is not fit: waiting until going back is possible again"
-    return ""
+    why = watch.worse(rollout)
+    if why and not old_is_ready(state):
+        return f"{why}; but {rollout.from_} is not ready either"
+    return watch.not_yet(rollout, at)
+
+
+def step_on(state: State, rollout: Rollout, at: float) -> State:
+    """To the next step that could show anything."""
+    first = rollout.step + 1
+    step = watch.next_step(rollout, first)
+    skipped = (*rollout.skipped, *rollout.policy.steps[first:step])
+    return step_to(with_rollout(state, replace(rollout, skipped=skipped)), step, at)
 
 
 def step_to(state: State, step: int, at: float) -> State:
@@ -60,8 +73,14 @@ def step_to(state: State, step: int, at: float) -> State:
         waiting="",
         marks=marks,
         since=at,
+        watch=watch.listened(rollout.watch, at),
     )
     return with_rollout(state, moved)
+
+
+def held_for_a_person(state: State, rollout: Rollout) -> State:
+    hold = rollout.watch.finding.hold
+    return wait(state, rollout, f"{hold}: relctl promote goes on, relctl rollback goes back")
 
 
 def step_unproven(state: State, rollout: Rollout, at: float) -> State:
@@ -74,9 +93,20 @@ def step_unproven(state: State, rollout: Rollout, at: float) -> State:
         case "hold":
             return wait(state, rollout, f"unproven, {why}: relctl promote goes on")
         case _:
-            return step_to(
-                with_rollout(state, replace(rollout, unproven=True)), rollout.step + 1, at
-            )
+            return step_on(state, replace(rollout, unproven=True), at)
+
+
+def bake_unproven(state: State, rollout: Rollout, at: float) -> State:
+    """The bake is over and next to nobody came by."""
+    seen, policy = watch.dealt(rollout), rollout.policy
+    why = f"only {seen} of {policy.step_requests} requests reached {rollout.to}"
+    match policy.on_unproven:
+        case "rollback" if policy.bake:
+            return turn_back(state, rollout, Outcome.ROLLED_BACK, f"unproven: {why}", at)
+        case "hold" if policy.bake:
+            return wait(state, rollout, f"unproven, {why}: relctl promote goes on")
+        case _:
+            return enter(state, replace(rollout, unproven=True), Phase.COMMITTING, at)
 
 
 def turned_before_traffic(state: State, rollout: Rollout, at: float) -> State | None:
@@ -100,6 +130,7 @@ def turn_back(state: State, rollout: Rollout, outcome: Outcome, why: str, at: fl
     unsure = rollout.unsure or rollout.share != rollout.wanted_share
     turned = replace(
         rollout,
+        turned_at=rollout.share,
         unsure=unsure,
         outcome=outcome,
         reason=why,

@@ -22,6 +22,7 @@ from reld.core.events import (
     TreeEmpty,
 )
 from reld.core.model import Exit, Identity, Instance, Slot, State
+from reld.core.routing import Role, role
 from reld.engine import Post
 from reld.errors import GateError, LaunchError, StoreError
 from reld.host.snapshots import Snapshots
@@ -34,6 +35,7 @@ from reld.processes.environment import clean_environment
 from reld.processes.exits import Child, wait_exit
 from reld.processes.identity import adopt
 from reld.processes.launch import Held, LaunchSpec, hold
+from reld.processes.oom import CANDIDATE
 from reld.processes.tree import Tree, kill_tree, send_stop
 from reld.snapshot import Seat, Snapshot, environment, placeholders
 
@@ -105,6 +107,7 @@ class Instances:
             env=environment(snapshot, clean_environment(os.environ), seat),
             user=snapshot.app.user,
             log=self.log_of(snapshot.release),
+            oom=CANDIDATE if role(self._state(), slot.color) is Role.CANDIDATE else 0,
         )
         try:
             held = await hold(spec)
@@ -172,6 +175,19 @@ class Instances:
         snapshot = await self._snapshots.get(slot.snapshot)
         spec = readiness_probe(snapshot, self._seat_of(slot, instance))
         await self._ask(number, post, spec, CHECK_EVERY)
+
+    async def asked_now(self, slot: Slot) -> str:
+        """What keeps the slot from being ready at this moment; "" = nothing."""
+        for instance in slot.instances:
+            if slot.external:
+                spec = self._snapshots.external_probe()
+            else:
+                snapshot = await self._snapshots.get(slot.snapshot)
+                spec = readiness_probe(snapshot, self._seat_of(slot, instance))
+            result = await probe(spec, instance.address)
+            if not result.ok:
+                return result.detail
+        return ""
 
     async def _ask(self, number: int, post: Post, spec: Probe, interval: float) -> None:
         while True:

@@ -7,16 +7,20 @@ from reld.core.effects import Effect
 from reld.engine import Post
 from reld.host.instances import Instances
 from reld.host.releases import Releases
+from reld.host.sensor import Sensor
 from reld.host.traffic import Traffic
 
 
 class Machine:
     """The host that reld runs on."""
 
-    def __init__(self, instances: Instances, releases: Releases, traffic: Traffic) -> None:
+    def __init__(
+        self, instances: Instances, releases: Releases, traffic: Traffic, sensor: Sensor
+    ) -> None:
         self.instances = instances
         self.releases = releases
         self.traffic = traffic
+        self.sensor = sensor
 
     async def perform(self, effect: Effect, post: Post) -> None:
         match effect:
@@ -50,7 +54,11 @@ class Machine:
                 await self.traffic.remove_lanes(rollout, before, post)
             case fx.CountDrain(rollout, color, since):
                 await self.traffic.count_drain(rollout, color, since, post)
-            case fx.CountRequests(rollout):
-                await self.traffic.count_requests(rollout, post)
+            case fx.Judge(rollout):
+                await self.sensor.judge(rollout, post)
+            case fx.AskOld(rollout):
+                await self.releases.ask_old(rollout, post)
+            case fx.SetShield(rollout, on):
+                await self.traffic.set_shield(rollout, post, on=on)
             case fx.KeepGate():
                 await self.traffic.keep_gate(post)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reld.config import fill
 from reld.core.commands import way_back
-from reld.core.events import HookEnded, Prepared, PrepareFailed, SmokeEnded
+from reld.core.events import HookEnded, OldAsked, Prepared, PrepareFailed, SmokeEnded
 from reld.core.model import Kind, Rollout, Slot, State
 from reld.engine import Post
 from reld.errors import LaunchError, PrepareError, RelctlError
@@ -108,6 +108,22 @@ class Releases:
                         post(SmokeEnded(rollout, passed=False, detail=f"{result.detail}{body}"))
                         return
         post(SmokeEnded(rollout, passed=True))
+
+    async def ask_old(self, rollout: int, post: Post) -> None:
+        """Is the warm old slot any better? Its readiness and its smoke checks, asked now."""
+        running = self._state().rollout
+        slot = self._state().slot(running.old) if running is not None else None
+        if running is None or slot is None:
+            return
+        why = await self._instances.asked_now(slot)
+        if not why and not slot.external:
+            snapshot = await self._snapshots.get(slot.snapshot)
+            for check in self._checks(snapshot, slot):
+                result = await smoke(check, slot.instances[0].address)
+                if not result.ok:
+                    why = result.detail
+                    break
+        post(OldAsked(rollout, passed=not why, detail=why))
 
     def _checks(self, snapshot: Snapshot, slot: Slot) -> list[SmokeCheck]:
         state = self._state()

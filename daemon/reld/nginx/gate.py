@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from reld.core.model import Routing
 from reld.errors import GateError
-from reld.nginx import connections, files, lanes, master, obedience, status, watch
+from reld.nginx import beat, connections, files, lanes, master, obedience, status, watch
 from reld.nginx.mark import read_back
 from reld.nginx.render import lanes_in_use, render
 from reld.nginx.requests import Tail
@@ -86,6 +86,10 @@ class Gate:
         if answer is None or answer.app != self.settings.app:
             return None
         return answer.generation, answer.boot
+
+    async def beat(self, number: int) -> bool:
+        """Has the gate write `number` into the request log; False when it does not answer."""
+        return await beat.beat(self.settings, number)
 
     def routing_on_disk(self) -> tuple[int, Routing] | None:
         """What a gate that is started now would serve; None when there is no readable config."""

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from reld.core.model import Color, Routing, Target
 from reld.errors import GateError
 from reld.nginx.mark import mark
+from reld.nginx.request_log import beat_location, log_lines, thin_test
 from reld.nginx.settings import GateSettings, check, check_target
 from reld.nginx.unchanged import UNCHANGED
 
@@ -79,13 +80,8 @@ def _process(settings: GateSettings) -> Iterator[str]:
 
 
 def _log(settings: GateSettings, generation: int, routing: Routing) -> Iterator[str]:
-    rollout = routing.rollout if lanes_in_use(routing) else "-"
-    yield (
-        "    log_format relctl '$msec|$upstream_addr|$upstream_status|$status|$request_time"
-        f"|$upstream_header_time|$request_method|$request_length|{rollout}|{generation}';\n"
-        f"    access_log {settings.request_log} relctl buffer=64k flush=100ms;\n"
-        "    log_not_found off;\n    server_tokens off;\n    open_file_cache off;\n"
-    )
+    yield from log_lines(settings, generation, routing)
+    yield "    log_not_found off;\n    server_tokens off;\n    open_file_cache off;\n"
     for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
         yield f"    {name}_temp_path {settings.runtime}/gate-{name};\n"
 
@@ -183,6 +179,7 @@ def _status_server(settings: GateSettings, generation: int, routing: Routing) ->
         f'        location = / {{ return 200 "{hello}\\n"; }}\n'
         "        location / { return 404; }\n"
     )
+    yield beat_location(settings)
     if routing.default is not None:
         yield '        location ~ "^/lane/(?<lane_asked>[0-9][0-9])$" {\n'
         yield f"            set $slot {routing.default.color};\n"
@@ -216,6 +213,7 @@ def _server(settings: GateSettings, routing: Routing) -> Iterator[str]:
             "        set $alone '';\n"
             f"        if (-f {lanes}/noshield) {{ set $alone _alone; }}\n"
         )
+    yield thin_test(settings)
     # A file below /dev/null cannot exist, so the jump is always made.
     yield "        root /dev/null;\n        location / { try_files /- @${slot}_$kind; }\n"
     both = lanes_in_use(routing)
@@ -240,7 +238,8 @@ def _locations(settings: GateSettings, routing: Routing, target: Target) -> Iter
     retry = f"proxy_next_upstream error timeout{shield}"
     to_app = f"proxy_pass http://{upstream}{'$alone' if candidate else ''}"
     yield _location(target.color, "plain", [to_app, retry, *cookie])
-    patience = ["proxy_read_timeout 1h", "proxy_send_timeout 1h"]
+    # Keep-alive probes tell `connections.waiting` which connections may be silent with good reason.
+    patience = ["proxy_read_timeout 1h", "proxy_send_timeout 1h", "proxy_socket_keepalive on"]
     yield _location(target.color, "stream", [to_app, retry, *cookie, *patience])
     if both and settings.assets:
         # A page of one release asks the other for its scripts while both serve.

@@ -1,77 +1,57 @@
-"""The request log: one line per request that ended, read as it grows.
+"""The request log, read as it grows. What a line looks like: `request_log`.
 
-    msec|upstream_addr|upstream_status|status|request_time|upstream_header_time|method|length|rollout|generation
-
-A request that was tried twice has lists ("A, B", or "A : B" after a redirect of nginx's own). The log
-is rotated by rename and USR1: nginx flushes its buffers into the old file and opens a new one, so no
-line is lost; the old file goes when it is read and no process has it open any more.
+The log is rotated by rename and USR1: nginx flushes its buffers into the old file and opens a new
+one, so no line is lost; the old file goes when it is read and no process has it open any more.
 """
 
 from __future__ import annotations
 
 import os
-import re
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from reld.nginx import connections
+from reld.nginx import connections, master
 
-_LIST = re.compile(r", | : ")
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """`status` None: the client left before there was one. `header_seconds`: to the first byte."""
-
-    address: str
-    status: int | None
-    header_seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """`at`: wall clock of the request's end. `attempts` is empty when no slot was asked."""
-
-    at: float
-    attempts: tuple[Attempt, ...]
-    status: int
-    seconds: float
-    method: str
-    length: int
-    rollout: int | None
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Requests of one address.
-
-    `total`, `errors` (5xx): by who answered last, as users saw them.
-    `attempts`, `failures` (5xx): every try, the ones that another slot made good too.
-    """
-
-    total: int = 0
-    errors: int = 0
-    attempts: int = 0
-    failures: int = 0
+CHUNK = 1 << 20
+"""Bytes of one read: some 10,000 lines."""
+_END = b"\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far the log was read: bytes of the file with this inode."""
+    """How far the log was read: bytes of the file with this inode, and of the one that was renamed.
+
+    Means something until the machine restarts.
+    """
 
     inode: int = 0
     offset: int = 0
+    old_inode: int = 0
+    old_offset: int = 0
+
+    def of(self, inode: int) -> int:
+        """Bytes that were read of the file with this inode, whatever its name is now."""
+        if inode == self.inode:
+            return self.offset
+        return self.old_offset if inode == self.old_inode else 0
 
 
 class Tail:
-    """Reads on from a position, also over a rotation that happened in between."""
+    """Reads on from a position, also over rotations that happened in between.
+
+    May be used by several threads. `overrun`: files of the log that were full when their end was
+    read, so that lines are missing after it.
+    """
 
     def __init__(self, path: Path, position: Position = Position()) -> None:
         self.position = position
+        self.overrun = 0
         self._path = path
         self._old = path.with_name(f"{path.name}.old")
+        self._full = 0
+        self._lock = threading.Lock()
 
     @property
     def size(self) -> int:
@@ -81,114 +61,69 @@ class Tail:
         except OSError:
             return 0
 
-    def read(self, limit: int = 4 << 20) -> list[Line]:
-        """The next lines, at most `limit` bytes of them; [] = nothing new. Raises OSError."""
-        for path in (self._old, self._path):
-            # The old file first and to its end: time goes forward in what is read.
-            lines = self._read(path, limit)
-            if lines or path.exists():
-                return lines
-        return []
+    def read_raw(self, limit: int = CHUNK) -> list[str]:
+        """The next lines as they are, at most `limit` bytes; [] = nothing new. Raises OSError."""
+        with self._lock:
+            # The old file first: time goes forward in what is read.
+            old, old_inode, old_offset = self._read(self._old, limit)
+            now, inode, offset = b"", self.position.inode, self.position.offset
+            if inode == old_inode:
+                inode, offset = 0, 0
+            if len(old) < limit // 2:
+                now, inode, offset = self._read(self._path, limit)
+            self.position = Position(inode, offset, old_inode, old_offset)
+        lines = (old + now).decode("ascii", "replace").split("\n")
+        # What comes after the last line's end.
+        lines.pop()
+        return lines
 
     def rotate(self) -> bool:
         """Renames the log; the caller has nginx reopen it. False while an older one is not done."""
-        if self._old.exists():
-            return False
-        try:
-            os.rename(self._path, self._old)
-        except FileNotFoundError:
-            return False
+        with self._lock:
+            if self._old.exists():
+                return False
+            try:
+                os.rename(self._path, self._old)
+            except FileNotFoundError:
+                return False
         return True
 
     def retire(self, writers: Iterable[int]) -> bool:
         """Removes the old file once it is read and none of these processes has it open."""
-        try:
-            found = self._old.stat()
-        except OSError:
-            return False
-        if any(str(self._old) in connections.open_files(pid) for pid in writers):
-            return False
-        # Looked at again after the writers: what they flushed last must have been read.
-        if self.position.inode == found.st_ino and self._unread(self._old):
-            return False
-        if self.position.inode != found.st_ino and found.st_size:
-            return False
-        self._old.unlink(missing_ok=True)
+        with self._lock:
+            try:
+                found = self._old.stat()
+            except OSError:
+                return False
+            if any(str(self._old) in connections.open_files(pid) for pid in writers):
+                return False
+            # Looked at again after the writers: what they flushed last must have been read.
+            if self._unread(found.st_ino):
+                return False
+            self._old.unlink(missing_ok=True)
         return True
 
-    def _unread(self, path: Path) -> bool:
-        with path.open("rb") as log:
-            log.seek(self.position.offset)
+    def _unread(self, inode: int) -> bool:
+        with self._old.open("rb") as log:
+            log.seek(self.position.of(inode))
             # A torn last line (nginx met the size limit) never gets whole.
-            return b"\n" in log.read(1 << 16)
+            return _END in log.read(1 << 16)
 
-    def _read(self, path: Path, limit: int) -> list[Line]:
+    def _read(self, path: Path, limit: int) -> tuple[bytes, int, int]:
+        """Whole lines, the file's inode, how far it is read now; inode 0 = there is no such file."""
         try:
-            log = path.open("rb")
+            log = path.open("rb", buffering=0)
         except FileNotFoundError:
-            return []
+            return b"", 0, 0
         with log:
             found = os.fstat(log.fileno())
-            offset = self.position.offset if self.position.inode == found.st_ino else 0
-            if offset > found.st_size:
+            offset = self.position.of(found.st_ino)
+            # Somebody emptied it, or it is another file whose number came again.
+            if offset and (offset > found.st_size or os.pread(log.fileno(), 1, offset - 1) != _END):
                 offset = 0
-            log.seek(offset)
-            data = log.read(limit)
-        data = data[: data.rfind(b"\n") + 1]
-        self.position = Position(found.st_ino, offset + len(data))
-        parsed = map(parse, data.decode("ascii", "replace").splitlines())
-        return [line for line in parsed if line is not None]
-
-
-def parse(text: str) -> Line | None:
-    """One line of the log; None for a torn one."""
-    fields = text.split("|")
-    if len(fields) != 10:
-        return None
-    at, addresses, statuses, status, seconds, headers, method, length, rollout, generation = fields
-    try:
-        return Line(
-            float(at),
-            _attempts(addresses, statuses, headers),
-            int(status),
-            float(seconds),
-            method,
-            int(length),
-            None if rollout == "-" else int(rollout),
-            int(generation),
-        )
-    except ValueError:
-        return None
-
-
-def tally(lines: Iterable[Line], counts: dict[str, Tally] | None = None) -> dict[str, Tally]:
-    """Adds lines to counts per address ("-" = no slot was asked); returns a new dict."""
-    found = dict(counts or {})
-    for line in lines:
-        for attempt in line.attempts:
-            had = found.get(attempt.address, Tally())
-            failed = (attempt.status or 0) >= 500
-            found[attempt.address] = Tally(
-                had.total, had.errors, had.attempts + 1, had.failures + failed
-            )
-        last = line.attempts[-1].address if line.attempts else "-"
-        had = found.get(last, Tally())
-        found[last] = Tally(
-            had.total + 1, had.errors + (line.status >= 500), had.attempts, had.failures
-        )
-    return found
-
-
-def _attempts(addresses: str, statuses: str, headers: str) -> tuple[Attempt, ...]:
-    if addresses == "-":
-        return ()
-    return tuple(
-        Attempt(
-            address,
-            None if status == "-" else int(status),
-            None if header == "-" else float(header),
-        )
-        for address, status, header in zip(
-            _LIST.split(addresses), _LIST.split(statuses), _LIST.split(headers), strict=True
-        )
-    )
+            data = os.pread(log.fileno(), min(limit, found.st_size - offset), offset)
+        end = data.rfind(_END) + 1
+        if found.st_size >= master.LOG_LIMIT and offset + len(data) >= found.st_size:
+            self.overrun += found.st_ino != self._full
+            self._full = found.st_ino
+        return data[:end], found.st_ino, offset + end

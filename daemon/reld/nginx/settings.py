@@ -1,7 +1,7 @@
 """What one gate is: where it listens, where its files are, how it treats the app.
 
 Every value that becomes nginx text is held against an allow-list here or in `render`; what does not
-fit raises GateError, so nothing is ever quoted or escaped.
+fit raises GateError. Only the regexes of routes are quoted, when they are written.
 """
 
 from __future__ import annotations
@@ -24,9 +24,27 @@ _BOOT = re.compile(r"[A-Za-z0-9-]{1,64}")
 _RELEASE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
+_ROUTE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# Quoted when it is written. No leading *: "~*" is nginx's word for "any case". No named groups: they
+# would become variables of nginx.
+_MATCH = re.compile(r"(?!\*)(?:(?!\(\?[<P'])[ -~]){1,200}")
+
+
 def _descriptors() -> int:
     # The hard limit is as far as workers get without CAP_SYS_RESOURCE; two for each request.
     return min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 32_768)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Requests whose path the regex `match` finds; the first route that does has them.
+
+    `success`: the statuses that are no failure; empty = all below 500.
+    """
+
+    name: str
+    match: str
+    success: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +64,7 @@ class GateSettings:
         split: deal requests ("request") or users ("client") to the lanes.
         assets: path prefixes where a 404 is asked of the other slot too.
         shield: answer the candidate's failures from the live slot where that is safe.
+        routes: what the request log tells apart.
         binary: the nginx to run.
         user: who the workers run as; None when reld is not root.
         workers: worker processes.
@@ -63,6 +82,7 @@ class GateSettings:
     split: Literal["request", "client"] = "request"
     assets: tuple[str, ...] = ()
     shield: bool = True
+    routes: tuple[Route, ...] = ()
     binary: Path = Path("/usr/sbin/nginx")
     user: str | None = None
     workers: int = 2
@@ -88,6 +108,11 @@ class GateSettings:
     def request_log(self) -> Path:
         return self.runtime / "requests.log"
 
+    @property
+    def thin(self) -> Path:
+        """While this file is there, most healthy lines of the live slot are not logged."""
+        return self.runtime / "thin"
+
 
 def tcp_port(address: str) -> int | None:
     """The port of "ADDRESS:PORT", None for anything else."""
@@ -112,6 +137,9 @@ def check(settings: GateSettings) -> None:
         fits = _ASSETS.fullmatch(prefix) and ".." not in prefix and "//" not in prefix
         _must(fits, "gate.assets", prefix)
     _must(len(set(settings.assets)) == len(settings.assets), "gate.assets", "a prefix twice")
+    for route in settings.routes:
+        _must(_ROUTE.fullmatch(route.name), "route.name", route.name)
+        _must(_MATCH.fullmatch(route.match), "route.match", route.match)
     _must(settings.user is None or _USER.fullmatch(settings.user), "gate user", str(settings.user))
     _must(settings.split in ("request", "client"), "gate.split", settings.split)
     _must(_whole(settings.keepalive, 0, 10_000), "gate.keepalive", str(settings.keepalive))

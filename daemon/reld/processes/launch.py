@@ -39,6 +39,7 @@ class LaunchSpec:
         env: the complete environment, nothing is added.
         user: a name or a number as text; None: as reld itself.
         log: stdout and stderr are appended here; stdin is /dev/null.
+        oom: oom_score_adj, see proc(5).
     """
 
     argv: tuple[str, ...]
@@ -46,6 +47,7 @@ class LaunchSpec:
     env: dict[str, str]
     user: str | None
     log: Path
+    oom: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,7 @@ def _write(order: int, spec: LaunchSpec, account: Account | None) -> None:
                 "argv": [os.fsencode(word) for word in spec.argv],
                 "env": {os.fsencode(k): os.fsencode(v) for k, v in spec.env.items()},
                 "directory": directory,
+                "oom": spec.oom,
                 "user": None
                 if account is None
                 else (account.uid, account.gid, list(account.groups)),

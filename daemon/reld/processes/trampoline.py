@@ -53,7 +53,7 @@ def _become(order: dict[str, Any]) -> None:
     try:
         # reld may be protected from the OOM killer by its unit; the app shall not be.
         with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("0")
+            file.write(str(order["oom"]))
     except OSError:
         pass
     if order["user"] is not None:

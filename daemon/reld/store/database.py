@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,16 @@ from reld.core.model import State
 from reld.errors import StoreError
 from reld.store import codec, lane, schema
 from reld.store.lane import Lane
-from reld.store.rows import AuditRow, RolloutRow
+from reld.store.rows import AuditRow, RolloutRow, WatchRow
 
 _AUDIT_ROWS = 100_000  # a caller who is refused again and again must not fill the disk
+_WATCHES = 50
+"""Rollouts whose counts are kept for `relctl replay`."""
 _HISTORY = 'SELECT id, kind, "from", "to", actor, outcome, reason, started, ended FROM rollouts'
+_PRUNE_WATCHES = (
+    "DELETE FROM watches WHERE rollout NOT IN"
+    " (SELECT rollout FROM watches ORDER BY rollout DESC LIMIT ?)"
+)
 _HISTORY_KEYS = ("id", "kind", "from", "to", "actor", "outcome", "reason", "started", "ended")
 
 
@@ -63,19 +70,31 @@ class Store:
         text = await self._writer.run(work, "read the state")
         return None if text is None else codec.loads(State, text)
 
-    async def save(self, state: State, receipts: Sequence[RolloutRow] = ()) -> None:
-        """Saves both or neither; when it returns they are on the disk."""
+    async def save(
+        self,
+        state: State,
+        receipts: Sequence[RolloutRow] = (),
+        watches: Sequence[WatchRow] = (),
+    ) -> None:
+        """Saves all or nothing; when it returns they are on the disk.
+
+        Of the watches only those of the newest 50 rollouts are kept.
+        """
 
         def work(connection: sqlite3.Connection) -> None:
             # Encoded here, in the writer's thread: both values are frozen.
             text = codec.dumps(state)
             rows = [_rollout_columns(row) for row in receipts]
+            counted = [(watch.rollout, zlib.compress(watch.rows)) for watch in watches]
 
             def write() -> None:
                 connection.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (text,))
                 connection.executemany(
                     "INSERT OR REPLACE INTO rollouts VALUES (?,?,?,?,?,?,?,?,?,?)", rows
                 )
+                if counted:
+                    connection.executemany("INSERT OR REPLACE INTO watches VALUES (?,?)", counted)
+                    connection.execute(_PRUNE_WATCHES, (_WATCHES,))
 
             _transaction(connection, write)
 
@@ -133,6 +152,16 @@ class Store:
 
         found = await self._reader.run(work, "read the receipt")
         return None if found is None else dict(found)
+
+    async def watch(self, rollout: int) -> bytes | None:
+        """The JSON lines that were counted during a rollout; None: they are not kept."""
+
+        def work(connection: sqlite3.Connection) -> bytes | None:
+            statement = "SELECT rows FROM watches WHERE rollout = ?"
+            found = connection.execute(statement, (rollout,)).fetchone()
+            return None if found is None else _expanded(found[0], rollout)
+
+        return await self._reader.run(work, "read the counts")
 
     async def audit(self, row: AuditRow) -> None:
         """Appends to the audit; only the newest 100,000 rows are kept."""
@@ -203,6 +232,13 @@ def _rollout_columns(row: RolloutRow) -> tuple[object, ...]:
         row.reason,
         _json(row.receipt, "save the receipt"),
     )
+
+
+def _expanded(packed: bytes, rollout: int) -> bytes:
+    try:
+        return zlib.decompress(packed)
+    except zlib.error as error:
+        raise StoreError(f"cannot read the counts of rollout {rollout}: {error}") from error
 
 
 def _json(data: Mapping[str, Any], doing: str) -> str:

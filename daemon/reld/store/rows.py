@@ -1,4 +1,4 @@
-"""The rows that people look at later: rollouts with their receipts, and the audit."""
+"""The rows that people look at later: rollouts with receipts and counts, and the audit."""
 
 from __future__ import annotations
 
@@ -37,6 +37,14 @@ class RolloutRow:
             reason=receipt["reason"],
             receipt=receipt,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRow:
+    """What the sensor counted during a rollout: JSON lines, one span of time each, as bytes."""
+
+    rollout: int
+    rows: bytes
 
 
 @dataclass(frozen=True, slots=True)

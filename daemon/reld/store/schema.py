@@ -23,6 +23,7 @@ _STEPS: tuple[tuple[str, ...], ...] = (
             pid INTEGER NOT NULL, command TEXT NOT NULL, target TEXT NOT NULL,
             outcome TEXT NOT NULL, note TEXT NOT NULL)""",
     ),
+    ("CREATE TABLE watches (rollout INTEGER PRIMARY KEY, rows BLOB NOT NULL)",),
 )
 VERSION = len(_STEPS)
 

@@ -1,0 +1,334 @@
+"""The sensor: reads the gate's request log for ever, and says what it means while a rollout is watched.
+
+Whoever reads holds the lock; the engine's loop never waits for it. A reld that comes back goes on at
+the checkpoint: place in the log, counts and evidence are one record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from reld.clock import boottime
+from reld.core.events import Judged
+from reld.core.model import Color, Counts, Rollout, State
+from reld.core.verdict.finding import Finding, Verdict
+from reld.core.verdict.sample import Sample, Tally
+from reld.engine import Post
+from reld.errors import GateError
+from reld.host.checkpoint import Checkpoint, Checkpoints
+from reld.host.pulse import Pulse
+from reld.host.recent import Recent
+from reld.host.vitals import Vitals
+from reld.host.watching import Watching
+from reld.nginx import connections, thinning
+from reld.nginx.counting import Counted, Counting
+from reld.nginx.gate import Gate
+from reld.nginx.requests import Tail
+
+log = logging.getLogger("reld.sensor")
+
+READ_EVERY = 0.1
+"""Seconds between two looks at the log while it is judged: the gate writes ten times a second."""
+TEND_EVERY = 1.0
+JUDGED_EVERY = 1.0
+WRITTEN_AFTER = 0.15
+"""Seconds after which every request that has ended is in the log."""
+THINNED = "under this load the log has one in ten of the old slot's good requests"
+SHOWN = 10
+"""Seconds of traffic that are shown to people."""
+
+
+class Sensor:
+    """One app's request log."""
+
+    def __init__(
+        self, state: Callable[[], State], gate: Gate, checkpoints: Checkpoints, vitals: Vitals
+    ) -> None:
+        self._state = state
+        self._gate = gate
+        self._vitals = vitals
+        self._checkpoints = checkpoints
+        self._lock = threading.Lock()
+        known = checkpoints.load()
+        self._kept = known.watch
+        self._tail = Tail(gate.settings.request_log, known.position)
+        self._recent = Recent(boottime())
+        self._recent.times = dict(known.times)
+        self._watching: Watching | None = None
+        self._over = False  # what is watched was over a second ago already
+        self._ended: tuple[int, Mapping[Color, Counts]] | None = None
+        self._counting = Counting(())
+        self._counts_for: frozenset[str] = frozenset()
+        self._shown: deque[tuple[float, Color, Tally]] = deque()
+        self._weighed_at = 0.0
+        self._requests = 0
+        self._requests_at = boottime()
+        self._thinning = thinning.is_on(gate.settings.thin)
+        self._pulse = Pulse(gate)
+        self._saved: Checkpoint | None = None
+
+    async def judge(self, rollout: int, post: Post) -> None:
+        """Until it is cancelled: read, weigh, tell. Nothing is told before the backlog was read."""
+        beating = asyncio.create_task(self._pulse.keep())
+        try:
+            told, verdict = 0.0, Verdict.FINE
+            while True:
+                began = boottime()
+                caught_up = await asyncio.to_thread(self._turn, rollout)
+                if not caught_up:
+                    continue
+                event = self._judged(rollout, began)
+                now = event.finding.verdict
+                if began >= told + JUDGED_EVERY or now is not verdict:
+                    if not post(event):
+                        return
+                    told, verdict = began, now
+                await asyncio.sleep(READ_EVERY)
+        finally:
+            beating.cancel()
+
+    async def tend(self) -> None:
+        """For ever: keeps the log short and read, also when nothing is judged."""
+        while True:
+            try:
+                await asyncio.to_thread(self._tended)
+            except OSError as error:
+                log.warning("the request log: %s", error)
+            await asyncio.sleep(TEND_EVERY)
+
+    def rate(self) -> float | None:
+        """Requests per second lately; None: not watched for long enough."""
+        return self._recent.rate(boottime())
+
+    def counts_of(self, rollout: int) -> Mapping[Color, Counts] | None:
+        """What users saw of a rollout that is over, to its last request; None: it was not watched.
+
+        For a thread: waits for what the gate has not written yet.
+        """
+        if self._watches(rollout):
+            time.sleep(WRITTEN_AFTER)
+        with self._lock:
+            self._end_watch(rollout)
+            ended = self._ended
+            return ended[1] if ended is not None and ended[0] == rollout else None
+
+    def rows_of(self, rollout: int) -> bytes | None:
+        """The per-second counts of a rollout that is over."""
+        with self._lock:
+            self._end_watch(rollout)
+            return self._checkpoints.rows(rollout)
+
+    def lately(self) -> Mapping[Color, tuple[float, Tally]]:
+        """What each slot was dealt in the last seconds: over how many seconds, and the counts."""
+        since = boottime() - SHOWN
+        found: dict[Color, list[Tally]] = {}
+        for at, color, tally in tuple(self._shown):
+            if at >= since:
+                found.setdefault(color, []).append(tally)
+        return {color: (float(SHOWN), _sum(tallies)) for color, tallies in found.items()}
+
+    # with the lock held, in a thread
+
+    def _turn(self, rollout: int) -> bool:
+        """Reads some lines for a rollout; whether that was all there is."""
+        with self._lock:
+            running = self._state().rollout
+            if running is None or running.id != rollout:
+                return True
+            if self._watching is None or self._watching.rollout.id != rollout:
+                self._watching = self._opened(running)
+            self._watching.follows(running, int(time.time()))
+            more = self._read_some()
+            if not more:
+                self._watched_a_second(self._watching)
+            return not more
+
+    def _opened(self, running: Rollout) -> Watching:
+        state = self._state()
+        old, new = (
+            [i.address for i in slot.instances] if slot is not None else []
+            for slot in (state.slot(running.old), state.slot(running.candidate))
+        )
+        settings = self._gate.settings
+        success = {r.name: r.success for r in settings.routes if r.success}
+        counting = Counting(old, new, success, sticky=settings.split == "client")
+        kept, self._kept = self._kept, None
+        if kept is not None and kept.rollout == running.id:
+            log.info("rollout %d: the evidence goes on from where it was", running.id)
+            return Watching(running, counting, kept)
+        self._watching = None
+        while self._read_some():
+            pass  # what came before is not this rollout's
+        self._checkpoints.forget(running.id)
+        return Watching.begun(running, counting, self._recent.histogram)
+
+    def _watched_a_second(self, watching: Watching) -> None:
+        now = boottime()
+        if now < self._weighed_at + 1.0:
+            return
+        self._weighed_at = now
+        old, new = self._waiting(watching.rollout)
+        watching.saw(
+            Sample(int(time.time()), watching.rollout.share, old_waiting=old, new_waiting=new)
+        )
+        watching.close_rows(int(time.time()))
+        self._save()
+
+    def _waiting(self, rollout: Rollout) -> tuple[int | None, int | None]:
+        """Requests without a byte of an answer, on the old slot and on the candidate."""
+        if not rollout.share:
+            return None, None
+        state = self._state()
+        old, new = (
+            [i.address for i in slot.instances] if slot is not None else []
+            for slot in (state.slot(rollout.old), state.slot(rollout.candidate))
+        )
+        try:
+            found = connections.waiting([*old, *new])
+        except (OSError, GateError):
+            return None, None
+        return sum(found[a] for a in old), sum(found[a] for a in new)
+
+    def _read_some(self) -> bool:
+        lines = self._tail.read_raw()
+        if not lines:
+            return False
+        now = boottime()
+        watching = self._watching
+        if watching is not None:
+            counted = watching.feed(lines)
+            colors = (watching.rollout.old, watching.rollout.candidate)
+        else:
+            counted = self._live_counting().feed(lines)
+            colors = (self._state().live, None)
+        self._pulse.heard(counted.beat)
+        self._requests += counted.requests
+        self._learn(counted, colors, now)
+        return True
+
+    def _live_counting(self) -> Counting:
+        live = self._state().slot(self._state().live)
+        addresses = (
+            frozenset(i.address for i in live.instances) if live is not None else frozenset()
+        )
+        if addresses != self._counts_for:
+            self._counts_for = addresses
+            self._counting = Counting(addresses)
+        return self._counting
+
+    def _learn(self, counted: Counted, colors: tuple[Color | None, ...], now: float) -> None:
+        for sample in counted.samples:
+            self._recent.learn(sample.old)
+            for color, tally in zip(colors, (sample.old, sample.new), strict=True):
+                self._recent.add(tally, now)
+                if color is not None and tally.requests:
+                    self._shown.append((now, color, tally))
+        while self._shown and self._shown[0][0] < now - SHOWN:
+            self._shown.popleft()
+
+    def _tended(self) -> None:
+        with self._lock:
+            running = self._state().rollout
+            over = self._watching is not None and (
+                running is None or running.id != self._watching.rollout.id
+            )
+            if over and self._over and self._watching is not None:
+                self._end_watch(self._watching.rollout.id)  # nobody wanted its counts
+            self._over = over
+            if self._watching is None and (self._kept is None or running is None):
+                # While a watch is to be taken up again, its lines are not ours to read.
+                self._kept = None
+                while self._read_some():
+                    pass
+                self._save()
+            self._gate.tend_log(self._tail)
+            self._thin()
+
+    def _watches(self, rollout: int) -> bool:
+        return self._watching is not None and self._watching.rollout.id == rollout
+
+    def _end_watch(self, rollout: int) -> None:
+        """Of a rollout that is over: what is in the log by now is its last."""
+        watching = self._watching
+        if watching is None or watching.rollout.id != rollout:
+            return
+        while self._read_some():
+            pass
+        watching.close_rows(None)
+        self._save()
+        self._ended = (rollout, watching.counts())
+        self._watching = None
+
+    def _thin(self) -> None:
+        """Too many lines: the gate leaves most of the dull ones out."""
+        now = boottime()
+        if now < self._requests_at + 1.0:
+            return
+        rate = self._requests / (now - self._requests_at)
+        self._requests, self._requests_at = 0, now
+        wanted = thinning.wanted(self._thinning, rate)
+        if wanted is not self._thinning:
+            log.info("%.0f requests a second: thinning the log is %s", rate, wanted)
+            flag = self._gate.settings.thin
+            (thinning.on if wanted else thinning.off)(flag)
+            self._thinning = wanted
+
+    def _save(self) -> None:
+        watching = self._watching
+        if watching is not None and watching.lines:
+            kept = watching.kept
+            rows = self._checkpoints.append(kept.rollout, watching.lines, kept.rows)
+            watching.kept, watching.lines = replace(kept, rows=rows), []
+        checkpoint = Checkpoint(
+            self._tail.position,
+            self._recent.histogram,
+            None if watching is None else watching.kept,
+        )
+        if checkpoint != self._saved:
+            self._checkpoints.save(checkpoint)
+            self._saved = checkpoint
+
+    # what it says
+
+    def _judged(self, rollout: int, read_to: float) -> Judged:
+        watching = self._watching
+        if watching is None:
+            return Judged(rollout, read_to, Counts(), Counts())
+        finding, counts = watching.finding(), watching.counts()
+        silent = self._pulse.silence()
+        dying = self._vitals.memory_runs_out(watching.rollout)
+        if dying:
+            finding = Finding(Verdict.WORSE, dying, known=finding.known)
+        elif silent and finding.verdict is not Verdict.WORSE:
+            finding = Finding(Verdict.BLIND, silent, known=finding.known)
+        if self._thinning:
+            finding = replace(finding, known=f"{finding.known}; {THINNED}")
+        none = Counts()
+        return Judged(
+            rollout,
+            read_to,
+            counts.get(Color.BLUE, none),
+            counts.get(Color.GREEN, none),
+            finding,
+            self.rate(),
+            self._vitals.leak(watching.rollout),
+        )
+
+
+def _sum(tallies: list[Tally]) -> Tally:
+    times: dict[int, int] = {}
+    for tally in tallies:
+        for bucket, count in tally.times:
+            times[bucket] = times.get(bucket, 0) + count
+    return Tally(
+        sum(t.requests for t in tallies),
+        sum(t.failures for t in tallies),
+        sum(t.refusals for t in tallies),
+        tuple(sorted(times.items())),
+    )

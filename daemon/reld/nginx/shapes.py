@@ -1,0 +1,146 @@
+"""What lines mean that differ only in time and client.
+
+A request that was tried twice has lists ("A, B", or "A : B" after a redirect of nginx's own), and an
+upstream's name as the last address when nobody could be tried any more.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+OLD, NEW = 0, 1
+MOST = 10_000
+"""Shapes that are remembered; methods are the clients' to invent."""
+
+
+class Outcome(IntEnum):
+    """Of the first attempt."""
+
+    GOOD = 0
+    FAILED = 1
+    REFUSED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """`slot`: of the first attempt, None = of no known slot. `timed`: the time to the first byte is
+    judged. `kind`: slot and outcome in one number. `left`: the client did not wait for it. `label`: where a failure was, "checkout (POST)".
+    `seen`: for each slot what one such request adds to the five fields of `counting.Seen`.
+    """
+
+    slot: int | None = None
+    kind: int = 0
+    outcome: Outcome = Outcome.GOOD
+    timed: bool = False
+    left: bool = False
+    stands_for: int = 1
+    route: str = ""
+    label: str = ""
+    seen: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    beat: bool = False
+
+
+NONSENSE = Shape(label="nonsense")
+BEAT = Shape(beat=True)
+_FIELDS = 9
+_LIST = re.compile(r", | : ")
+
+
+class Shapes:
+    """Works shapes out, each once."""
+
+    def __init__(
+        self, old: frozenset[str], new: frozenset[str], success: dict[str, tuple[int, ...]]
+    ) -> None:
+        self._slots = dict.fromkeys(old, OLD) | dict.fromkeys(new, NEW)
+        self._success = success
+        self._known: dict[str, Shape] = {}
+
+    def of(self, said: str) -> Shape:
+        """The shape of a line from its fifth field on; NONSENSE when it has none."""
+        found = self._known.get(said)
+        if found is None:
+            if len(self._known) >= MOST:
+                self._known.clear()
+            found = self._known[said] = self._read(said)
+        return found
+
+    def _read(self, said: str) -> Shape:
+        if said == "beat":
+            return BEAT
+        fields = said.split("|")
+        if len(fields) != _FIELDS:
+            return NONSENSE
+        addresses, statuses, final, method, kind, thin, rollout, generation, route = fields
+        numbers = (generation, rollout.replace("-", "0", 1))
+        if thin not in ("-", "k", "t", "d") or not all(map(str.isdecimal, numbers)):
+            return NONSENSE
+        try:
+            attempts = [
+                (self._slots.get(address), None if status == "-" else int(status))
+                for address, status in zip(
+                    _LIST.split(addresses), _LIST.split(statuses), strict=True
+                )
+                if ":" in address  # else the name of an upstream
+            ]
+            status = int(final)
+        except ValueError:
+            return NONSENSE
+        route = "" if route == "-" else route
+        stands_for = 10 if thin == "k" else 1
+        label = f"{route} ({method})" if route else method
+        if not attempts:
+            return Shape(stands_for=stands_for, route=route, label=label)
+        slot, first = attempts[0]
+        bad = self._failed(first, route) or (first is None and status >= 500)
+        bad_in_the_end = self._failed(status, route)
+        outcome = Outcome.FAILED if bad else Outcome.GOOD
+        # Found in the other slot, as a script of the other release is: nobody was refused.
+        found_elsewhere = len(attempts) > 1 and status < 400
+        if first is not None and _refused(first) and not found_elsewhere:
+            outcome = Outcome.REFUSED
+        return Shape(
+            slot=slot,
+            kind=(slot or 0) * len(Outcome) + outcome,
+            outcome=outcome,
+            timed=thin != "d" and kind == "plain" and first != 101 and not bad,
+            left=first is None and status == 499,
+            stands_for=stands_for,
+            route=route,
+            label=label,
+            seen=_seen(
+                [(slot, self._failed(status, route)) for slot, status in attempts],
+                bad_in_the_end,
+                bad and len(attempts) > 1 and not bad_in_the_end and status < 400,
+            ),
+        )
+
+    def _failed(self, status: int | None, route: str) -> bool:
+        if status is None or 400 <= status < 500:
+            return False
+        success = self._success.get(route)
+        return status >= 500 if not success else status not in success
+
+
+def _refused(status: int) -> bool:
+    return 400 <= status < 500 and status != 499
+
+
+def _seen(
+    attempts: list[tuple[int | None, bool]], error: bool, saved: bool
+) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    found: dict[int, list[int]] = {}
+    for slot, failed in attempts:
+        if slot is not None:
+            fields = found.setdefault(slot, [0] * 5)
+            fields[3] += 1
+            fields[4] += failed
+    first, last = attempts[0][0], attempts[-1][0]
+    if last is not None:
+        found[last][0] += 1
+        found[last][1] += error
+    if first is not None:
+        found[first][2] += saved
+    return tuple((slot, tuple(fields)) for slot, fields in found.items())
