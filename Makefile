@@ -1,8 +1,10 @@
 # Everything starts here, on a Debian (12 or newer) with nothing else installed:
-#   make demo   see a switch, a refused release and a rollback
-#   make test   all tests          make lint   style and types
+#   make demo   see a switch, a refused release, one that goes back by itself, and a rollback
+#   make test   the tests          make crash  (root) kill, freeze, fill and damage everything
+#   make lint   style and types
 #   make bench  the numbers        make clean  remove what make made
 #   make install, make uninstall   (root) reld and relctl in /usr/local/bin, a systemd unit
+#   make deb    the Debian package, in dist/      make vm   (root) it in booted Debians
 # Debian packages are installed only where they are missing; the venv only when its inputs change.
 
 # Debian's own Python, whatever else is first in PATH: systemd-python is built against it.
@@ -12,10 +14,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench clean install uninstall
+.PHONY: help venv demo test crash lint bench clean install uninstall deb vm
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n 1,6p
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n 1,7p
 
 venv: $(STAMP)
 
@@ -43,6 +45,16 @@ if [ -n "$$missing" ]; then \
 fi
 endef
 
+# $(call APT_INSTALL,PACKAGES)
+define APT_INSTALL
+if [ "$$(id -u)" = 0 ]; then run=env; \
+elif command -v sudo >/dev/null; then run="sudo env"; \
+else echo "cannot install:$(1): not root and no sudo; as root: apt-get install$(1)" >&2; exit 1; fi; \
+echo "installing Debian packages:$(1)"; \
+$$run DEBIAN_FRONTEND=noninteractive apt-get -qq update; \
+$$run DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $(1) >/dev/null
+endef
+
 # nginx that was installed a moment ago is wanted for its binary only: its service is switched off.
 # Built packages see the locked build tools (no build isolation), so hashes cover them too.
 $(STAMP): pyproject.toml requirements/build.txt requirements/dev.txt
@@ -58,7 +70,12 @@ demo: $(STAMP)
 	$(BIN)/python -m tests.bench.demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest tests/unit tests/property tests/sim tests/contract tests/integration tests/crash
+	$(BIN)/python -m pytest tests/unit tests/property tests/sim tests/contract tests/integration
+
+# Small file systems are mounted, limits lowered and pids chosen: some of it needs root.
+crash: $(STAMP)
+	@[ "$$(id -u)" = 0 ] || { echo "cannot break everything: not root; sudo make crash" >&2; exit 1; }
+	$(BIN)/python -m pytest tests/crash
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -89,6 +106,43 @@ install: $(STAMP)
 uninstall:
 	rm -rf $(PREFIX)
 	rm -f /usr/local/bin/reld /usr/local/bin/relctl /etc/systemd/system/reld@.service
+
+# The tree stays as it is: built elsewhere, with Debian's Python (another one first in PATH has no
+# build tools), and the tests are not part of it.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+DEB     := dist/relctl_$(VERSION)_all.deb
+SOURCES := LICENSE README.md ctl daemon packaging pyproject.toml systemd
+DEBIAN_PATH := PATH=/usr/sbin:/usr/bin:/sbin:/bin
+
+deb:
+	@set -e; missing=; for package in build-essential debhelper dh-python pybuild-plugin-pyproject \
+		python3-all python3-click python3-hatchling lintian; do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q ' installed' || \
+			missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then $(call APT_INSTALL,$$missing); fi; \
+	[ "$$(sed -n '1s/.*(\(.*\)).*/\1/p' packaging/debian/changelog)" = "$(VERSION)" ] || { \
+		echo "cannot build: packaging/debian/changelog is not about $(VERSION) of pyproject.toml" >&2; exit 1; }; \
+	place=$$(mktemp -d); trap 'rm -rf "$$place"' EXIT; \
+	mkdir -p "$$place/relctl-$(VERSION)" dist; \
+	tar --exclude=__pycache__ -cf - $(SOURCES) | tar -C "$$place/relctl-$(VERSION)" -xf -; \
+	cd "$$place/relctl-$(VERSION)"; cp -r packaging/debian debian; \
+	$(DEBIAN_PATH) dpkg-buildpackage -us -uc -b >"$$place/log" 2>&1 || { cat "$$place/log" >&2; exit 1; }; \
+	$(DEBIAN_PATH) lintian --fail-on error,warning "$$place"/*.changes; \
+	mv "$$place"/*.deb "$(CURDIR)/dist/"
+	@echo "$(DEB)"
+
+# Debian 12 and 13 with systemd as PID 1, in seconds and without KVM. Their roots are built once (some
+# minutes, the network) and kept outside the tree: tests/vm/roots.py.
+vm: $(STAMP) deb
+	@[ "$$(id -u)" = 0 ] || { echo "cannot boot machines: not root; sudo make vm" >&2; exit 1; }
+	@set -e; missing=; for package in mmdebstrap squashfs-tools systemd-container man-db; do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q ' installed' || \
+			missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then $(call APT_INSTALL,$$missing); fi
+	$(BIN)/python -m tests.vm.roots bookworm trixie trixie-builder
+	$(BIN)/python -m pytest --durations=5 tests/vm
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

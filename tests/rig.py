@@ -89,11 +89,16 @@ class Rig:
         instances: int = 1,
         tables: str = "",
         user: str = "nobody",
+        hook: str = "",
+        variables: dict[str, str] | None = None,
+        runtime: Path | None = None,
     ) -> None:
+        """`hook`: Python that reld runs before anything else. `variables`: of its environment."""
         self.home = Path(tempfile.mkdtemp(prefix="relctl-rig-"))
         self.home.chmod(0o755)
         on_tmpfs = TMPFS if TMPFS.is_dir() else None
-        self.runtime = Path(tempfile.mkdtemp(prefix="relctl-run-", dir=on_tmpfs))
+        self.runtime = runtime or Path(tempfile.mkdtemp(prefix="relctl-run-", dir=on_tmpfs))
+        self.runtime.mkdir(exist_ok=True)
         self.runtime.chmod(0o755)
         self.releases = self.home / "releases"
         self.releases.mkdir()
@@ -111,6 +116,10 @@ class Rig:
             f'status = "127.0.0.1:{self.status_port}"\n{gate}\n{rest}\n{tables}'
         )
         self.reld: subprocess.Popen[bytes] | None = None
+        self._variables = variables or {}
+        if hook:
+            (self.home / "hook").mkdir()
+            (self.home / "hook" / "sitecustomize.py").write_text(hook)
 
     @property
     def socket(self) -> Path:
@@ -140,20 +149,32 @@ class Rig:
         (directory / "knobs.json").write_text(json.dumps(knobs))
         return directory
 
-    def start_reld(self) -> None:
-        """Returns once it answers."""
-        command = [sys.executable, "-m", "reld", str(self.config)]
+    @property
+    def command(self) -> list[str]:
+        """What starts reld."""
         directories = ["--state-dir", str(self.state), "--runtime-dir", str(self.runtime)]
+        return [sys.executable, "-m", "reld", str(self.config), *directories]
+
+    def _environment(self) -> dict[str, str]:
+        given = environment() | self._variables
+        return given | {"PYTHONPATH": f"{self.home / 'hook'}:{given['PYTHONPATH']}"}
+
+    def start_reld(self, failpoint: str = "") -> None:
+        """Returns once it answers. `failpoint`: see `reld.failpoints`."""
+        self.begin_reld(failpoint)
+        wait_for(self._answers, 30, "reld does not answer")
+
+    def begin_reld(self, failpoint: str = "") -> None:
+        """Returns at once: it may be that it never answers, because of a failpoint."""
         with (self.home / "reld.log").open("ab") as log:
             self.reld = subprocess.Popen(
-                command + directories,
+                self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment(),
+                env=self._environment() | ({"RELD_FAILPOINT": failpoint} if failpoint else {}),
                 start_new_session=True,
             )
-        wait_for(self._answers, 15, "reld does not answer")
 
     def _answers(self) -> bool:
         assert self.reld is not None
@@ -307,6 +328,17 @@ class Rig:
         except (OSError, ValueError):
             return None
 
+    def _masters(self) -> list[int]:
+        """The gate, also when its pid file was removed."""
+        found = [self.gate_pid()]
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    title = (entry / "cmdline").read_bytes()
+                    if title.startswith(b"nginx: master") and f"{self.state}/".encode() in title:
+                        found.append(int(entry.name))
+        return sorted({pid for pid in found if pid is not None})
+
     def close(self) -> None:
         if self.reld is not None and self.reld.poll() is None:
             self.reld.terminate()
@@ -315,14 +347,13 @@ class Rig:
             except subprocess.TimeoutExpired:
                 self.reld.kill()
                 self.reld.wait()
-        gate = self.gate_pid()
-        if gate is not None:
+        for gate in self._masters():
             for number in (signal.SIGCONT, signal.SIGTERM):
                 try:
                     os.kill(gate, number)
                 except ProcessLookupError:
                     break
-            wait_for(lambda: not runs(gate), 10, "the gate does not end")
+            wait_for(lambda pid=gate: not runs(pid), 10, "the gate does not end")
         for pid in self.leftovers():
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -406,8 +437,8 @@ class LoadInThread:
     with LoadInThread(port, tls_port, mix) as load: load.wait_for(50); …; load.stop()
     """
 
-    def __init__(self, port: int, tls_port: int | None, mix: Mix) -> None:
-        self._load = Load("127.0.0.1", port, tls_port=tls_port, mix=mix)
+    def __init__(self, port: int, tls_port: int | None, mix: Mix, kind: type[Load] = Load) -> None:
+        self._load = kind("127.0.0.1", port, tls_port=tls_port, mix=mix)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 

@@ -131,12 +131,18 @@ class Play:
     """
 
     def __init__(
-        self, rig: Rig, *words: str, rate: float = RATE, posts: float = MOSTLY_READS
+        self,
+        rig: Rig,
+        *words: str,
+        rate: float = RATE,
+        posts: float = MOSTLY_READS,
+        patience: float = 90.0,
     ) -> None:
         self.rig = rig
         self.words = words or ("switch", "v2")
         self.scene = Scene()
         self._rate = rate
+        self._patience = patience
         self._visitors = Visitors(rig.listen, rate=rate, posts=posts)
         self._told = self.scene.told = Told(rig)
 
@@ -156,7 +162,7 @@ class Play:
         scene = self.scene
         try:
             if kind is None:
-                self.ended(90)
+                self.ended(self._patience)
                 scene.seen = self._visitors.end()
         finally:
             if self.switch.poll() is None:
@@ -177,8 +183,8 @@ class Play:
         return self.scene
 
 
-def play(rig: Rig, *words: str, rate: float = RATE, posts: float = MOSTLY_READS) -> Scene:
-    """A scene in which nothing else happens."""
-    with Play(rig, *words, rate=rate, posts=posts) as playing:
+def play(rig: Rig, *words: str, **settings: float) -> Scene:
+    """A scene in which nothing else happens. `settings`: see Play."""
+    with Play(rig, *words, **settings) as playing:
         pass
     return playing.scene

@@ -242,7 +242,7 @@ def _rollout(
 
 def run(arguments: list[str]) -> int:
     """Reads the command line and runs it; click's own handler of errors stays out of it."""
-    from relctl import looking, replay  # noqa: F401  register the commands that look and steer
+    from relctl import looking, mend, replay  # noqa: F401  register the commands that look and steer
 
     if not arguments:
         arguments = ["--help"]

@@ -113,7 +113,7 @@ def _slots(status: dict[str, Any]) -> list[str]:
             rows.append(
                 [
                     *first,
-                    instance.get("state") or NONE,
+                    _instance(instance),
                     instance.get("pid") or NONE,
                     instance.get("port") or NONE,
                     NONE if instance.get("restarts") is None else instance["restarts"],
@@ -122,6 +122,12 @@ def _slots(status: dict[str, Any]) -> list[str]:
             first = ["", "", "", ""]
     head = ("SLOT", "RELEASE", "STATE", "SHARE", "INSTANCE", "PID", "PORT", "RESTARTS")
     return table(head, rows)
+
+
+def _instance(instance: dict[str, Any]) -> str:
+    """Adopted: an earlier reld started it, this one took it over as it was."""
+    state = clean(instance.get("state") or NONE)
+    return f"{state}, adopted" if instance.get("adopted") else state
 
 
 def _next(status: dict[str, Any]) -> str:

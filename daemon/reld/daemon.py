@@ -4,36 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import grp
 import logging
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from systemd.daemon import notify
 
-from reld import failpoints
+from reld import failpoints, takeover
 from reld.api.clock import iso
 from reld.api.hub import Hub
+from reld.api.listener import given
 from reld.api.server import Server
 from reld.clock import boottime, offset
 from reld.config import Config
 from reld.core.events import Tick
 from reld.core.machine import first_state
-from reld.core.model import State
+from reld.core.model import Loaded, State
 from reld.core.recovery import Observed, recover
 from reld.engine import Engine
 from reld.errors import RelctlError, StoreError
+from reld.host import scarce
+from reld.host.alone import only_one, refuse_anothers_gate
 from reld.host.checkpoint import Checkpoints
+from reld.host.chores import for_ever
 from reld.host.instances import Instances
+from reld.host.lanes_watch import LanesWatch
 from reld.host.machine import Machine
 from reld.host.releases import Releases
 from reld.host.sensor import Sensor
 from reld.host.shown import shown
 from reld.host.snapshots import Snapshots
+from reld.host.tidy import Runtime
 from reld.host.traffic import Traffic
 from reld.host.vitals import Vitals
 from reld.nginx.gate import Gate
@@ -77,9 +82,12 @@ class Places:
 
 async def serve(config: Config, places: Places) -> None:
     """Run until SIGTERM or SIGINT. Raises RelctlError where it cannot even begin."""
+    scarce.prepare(asyncio.get_running_loop())
     for place in (places.state, places.runtime, places.logs):
         place.mkdir(parents=True, exist_ok=True)
-    with _only_one(places, config.name):
+    settings = gate_settings(config, places)
+    with only_one(config.name, (places.state, places.runtime)):
+        await refuse_anothers_gate(settings)
         store = await Store.open(places.database)
         try:
             await _run(config, places, store)
@@ -120,15 +128,23 @@ async def _run(config: Config, places: Places, store: Store) -> None:
     audit = _Audit(store)
     server = Server(service, config.access, audit.write)
     running = asyncio.create_task(engine.run())
-    await server.start(places.socket, group=_operators_group())
+    await server.start(places.socket, group=_operators_group(), sock=given(places.socket))
+    runtime = Runtime(
+        gate.settings,
+        lambda: server.is_at(places.socket),
+        lambda: server.listen_again(places.socket, group=_operators_group()),
+        hub.publish,
+    )
     log.info("reld looks after %s: %s", config.name, places.socket)
     notify(f"READY=1\nSTATUS=looks after {config.name}")  # no-op without systemd
     chores = [
-        asyncio.create_task(_heartbeat(engine)),
-        asyncio.create_task(sensor.tend()),
-        asyncio.create_task(vitals.keep()),
-        asyncio.create_task(_care_for_logs(places.logs)),
-        asyncio.create_task(_forget_snapshots(engine, snapshots)),
+        asyncio.create_task(for_ever(partial(_heartbeat, engine))),
+        asyncio.create_task(for_ever(sensor.tend)),
+        asyncio.create_task(for_ever(vitals.keep)),
+        asyncio.create_task(for_ever(runtime.keep)),
+        asyncio.create_task(for_ever(LanesWatch(engine, gate).keep)),
+        asyncio.create_task(for_ever(partial(_care_for_logs, places.logs))),
+        asyncio.create_task(for_ever(partial(_forget_snapshots, engine, snapshots))),
     ]
     try:
         await _until_told_to_stop(running)
@@ -145,15 +161,37 @@ async def _recovered(config: Config, store: Store, gate: Gate, instances: Instan
     boot = boot_id()
     external = config.external.address if config.external is not None else None
     known = await store.load_state()
+    serving = await gate.serving()
+    generation = None if serving is None else serving[0]
     if known is None:
+        found = gate.routing_on_disk()
+        if found is not None and found[1].default is not None:
+            return await _taken_over(config, store, Loaded(*found), generation)
+        if found is None and generation:
+            raise StoreError(
+                f"cannot look after {config.name}: its gate serves generation {generation}, but"
+                f" {store.path.parent} is empty, and what is not known must not be replaced",
+                "put the state directory back, or name it with --state-dir; the app goes on",
+            )
         return first_state(config.name, boot, external)
     alive = instances.adopt_all(known.slots, config.name)
-    serving = await gate.serving()
     share = gate.share(known.rollout.id) if known.rollout is not None else None
-    observed = Observed(boot, alive, None if serving is None else serving[0], share)
+    observed = Observed(boot, alive, generation, share)
     state = recover(known, observed, boottime())
     log.info("adopted %d instances; the gate serves %s", len(alive), observed.serving)
     return state
+
+
+async def _taken_over(config: Config, store: Store, loaded: Loaded, serving: int | None) -> State:
+    """The state is lost and the app is served: see `takeover`."""
+    log.error("the state is lost: %s", takeover.told(loaded))
+    if not store.damage:
+        await store.told_more(f"{store.path} holds no state")
+    await store.told_more(takeover.told(loaded))
+    state = takeover.taken_over(
+        config.name, boot_id(), loaded, serving, await store.newest_rollout()
+    )
+    return recover(state, Observed(boot_id(), serving=serving), boottime())
 
 
 def _operators_group() -> str | None:
@@ -181,24 +219,6 @@ def gate_settings(config: Config, places: Places) -> GateSettings:
         routes=tuple(GateRoute(r.name, r.match, r.success) for r in config.route),
         user="www-data" if os.geteuid() == 0 else None,
     )
-
-
-@contextlib.contextmanager
-def _only_one(places: Places, app: str) -> Iterator[None]:
-    """The kernel holds this lock for us and lets it go when we die: it cannot go stale."""
-    path = places.runtime / "reld.lock"
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            who = file.read().strip() or "unknown"
-            message = f"cannot look after {app}: another reld does it already (pid {who})"
-            raise StoreError(message, "relctl status") from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 async def _heartbeat(engine: Engine) -> None:

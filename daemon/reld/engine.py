@@ -94,7 +94,7 @@ class Engine:
     async def run(self) -> None:
         """Work until cancelled. What was started in the world goes on without us."""
         self._dirty.set()
-        self._reconcile()
+        self._step(Tick())  # what recovery found may end a rollout at once
         try:
             await self._write()
         finally:

@@ -108,7 +108,8 @@ def _verdict(old: Rollout | None, new: Rollout) -> list[tuple[str, str]]:
     before = old.watch.finding if old is not None else Finding()
     finding = new.watch.finding
     news = []
-    if finding.verdict is not before.verdict:
+    told = finding.sentence and new.reason.startswith(finding.sentence)  # with the way back
+    if finding.verdict is not before.verdict and not told:
         text = _over(before, new) if finding.verdict is Verdict.FINE else _found(finding, new)
         news.append(("verdict", text))
     asked = new.waiting.startswith(f"{finding.hold}: ")  # the wait says more: what to type

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reld import config as settings
-from reld import config_file, log_lines, plans, release_list, replays
+from reld import config_file, log_lines, mending, plans, release_list, replays
 from reld.api.hub import Hub, Subscription
 from reld.api.peers import Caller
 from reld.api.receipt import receipt
@@ -22,6 +22,7 @@ from reld.api.service import SlotVitals, Vitals
 from reld.api.status import status
 from reld.clock import boottime, offset
 from reld.core import commands as c
+from reld.core.events import StoreTrouble
 from reld.core.model import Color, Kind, Outcome, Phase, Rollout, State
 from reld.engine import Engine
 from reld.errors import BadRequest, Busy, ConfigError, NeedsOperator, Refused, StoreError
@@ -81,7 +82,7 @@ class EngineService:
         return self._engine.state
 
     def vitals(self) -> Vitals:
-        return Vitals(boottime(), offset(), self._slots())
+        return Vitals(boottime(), offset(), self._slots(), self._store.damage)
 
     def subscribe(self) -> Subscription:
         return self._hub.subscribe()
@@ -158,6 +159,8 @@ class EngineService:
         attached = self._attach(begin, caller, really=not options.dry_run)
         if attached is not None:
             return attached
+        if self.state().rollout is None and not options.dry_run:
+            await self._prove_store(kind)
         refusal = c.refuse(self.state(), begin)
         if refusal is not None:
             raise _raised(self._with_age(refusal))
@@ -171,12 +174,22 @@ class EngineService:
         await self._on_disk()
         return {"id": running.id, "attached": False, "already": False, "plan": plan}
 
+    async def _prove_store(self, kind: Kind) -> None:
+        try:
+            await mending.refuse_unfit(kind, self._store)
+        except StoreError as error:
+            self._engine.tell(StoreTrouble(error.message))  # it tries on until it is over
+            raise
+
     def _with_age(self, refusal: c.Refusal) -> c.Refusal:
         running = self.state().rollout
         if refusal.why is not c.Why.BUSY or running is None:
             return refusal
         age = boottime() - running.began
         return replace(refusal, message=f"{refusal.message}, it began {age:.0f} s ago")
+
+    async def mend(self, caller: Caller) -> dict[str, Any]:
+        return await mending.mend(self._store, caller)
 
     async def steer(self, steer: Steer, caller: Caller) -> dict[str, Any]:
         number = steer.rollout

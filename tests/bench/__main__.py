@@ -13,7 +13,18 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.bench import detector, lane_moves, light, sensor, simulator, speed, switches, throughput
+from tests.bench import (
+    detector,
+    faults,
+    lane_moves,
+    light,
+    sensor,
+    simulator,
+    speed,
+    switches,
+    throughput,
+    watched,
+)
 from tests.bench.verdicts import Line, table
 
 ALL: dict[str, Callable[[], tuple[Line, ...]]] = {
@@ -23,6 +34,8 @@ ALL: dict[str, Callable[[], tuple[Line, ...]]] = {
     "speed": speed.measure,
     "light": light.measure,
     "sensor": sensor.measure,
+    "watched": watched.measure,
+    "faults": faults.measure,
     "simulator": simulator.measure,
     "detector": detector.measure,
 }

@@ -1,4 +1,6 @@
-"""`make demo`: a switch under load, a release that never gets ready, and a rollback, in under a minute."""
+"""`make demo`, in about a minute: a switch under load, a release that never gets ready, one that fails
+one request in ten and goes back by itself, and a rollback.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,16 @@ from tests.site.site import Site
 SETTINGS = """
 [rollout]
 steps = [5, 25, 50, 95, 100]
-step_time = "1500ms"
+step_time = "2s"
 step_requests = 100
+step_max = "30s"
 bake = "2s"
 drain = "1s"
 drain_max = "4s"
 """
 READINESS = 'path = "/ready"\ndeadline = "3s"\n'
+MOST_HURT = 40
+"""Of several hundred requests a second; about ten are usual."""
 CLIENTS = {"keepalive": 64, "oneshot": 8, "http2": 1, "websockets": 4, "uploads": 0, "think": 0.15}
 
 
@@ -47,8 +52,8 @@ def expect(wanted: int, code: int, what: str) -> list[str]:
     return [] if code == wanted else [f"{what}: exit code {code}, not {wanted}"]
 
 
-def show(rig: Rig, crowd: Crowd) -> list[str]:
-    """The three acts; what was not as it should be."""
+def show(rig: Rig, crowd: Crowd) -> tuple[list[str], int]:
+    """The four acts: what was not as it should be, and how many requests the bad release failed."""
     time.sleep(2)
     before = crowd.so_far()
     say("\n1. v2 is there: a switch, in steps, while everybody goes on")
@@ -59,15 +64,25 @@ def show(rig: Rig, crowd: Crowd) -> list[str]:
     wrong += expect(1, type_it(rig, "switch", "v3"), "switch v3")
     refused = crowd.so_far()
     tell(refused, after)
-    say("\n3. somebody does not like v2: back to v1")
+    say("\n3. v4 answers one POST in ten with 500: live traffic tells, and it goes back by itself")
+    wrong += expect(3, type_it(rig, "switch", "v4"), "switch v4")
+    judged = crowd.so_far()
+    hurt = judged.lost - refused.lost
+    say(
+        f"  clients: requests sent {judged.sent - refused.sent}, answered with 500 by v4: {hurt}; "
+        "they POST, so nobody could answer for v4"
+    )
+    if hurt > MOST_HURT:
+        wrong.append(f"v4 hurt {hurt} requests")
+    say("\n4. somebody does not like v2: back to v1")
     wrong += expect(
         0, type_it(rig, "rollback", "v1", "--reason", "the checkout looks odd"), "rollback"
     )
-    tell(crowd.so_far(), refused)
+    tell(crowd.so_far(), judged)
     wrong += expect(0, type_it(rig, "status"), "status")
     if (serves := rig.status()["release"]) != "v1":
         wrong.append(f"v1 should serve, but {serves} does")
-    return wrong
+    return wrong, hurt
 
 
 def summary(whole: dict[str, Any]) -> None:
@@ -99,6 +114,7 @@ def main() -> int:
         for name in ("v1", "v2"):
             rig.release(name)
         rig.release("v3", never_ready=True)
+        rig.release("v4", error_rate=0.1)
         say("\n0. v1, the first release")
         wrong = expect(0, type_it(rig, "switch", "v1"), "switch v1")
         say(
@@ -106,16 +122,20 @@ def main() -> int:
             "request,\nHTTP/2 streams over TLS and 4 websockets, in a process of their own."
         )
         with Crowd(site.port, site.tls_port, **CLIENTS) as crowd:
-            wrong += show(rig, crowd)
+            acts, hurt = show(rig, crowd)
+            wrong += acts
             whole = crowd.end()
     summary(whole)
-    wrong += failures(whole)
-    if gone := lost(whole):
-        wrong.append(f"{gone} requests or websockets were lost")
+    gone = lost(whole) - hurt
+    if gone:
+        wrong += [f"{gone} requests or websockets were lost", *failures(whole)]
     for line in wrong:
         print(f"  WRONG: {line}", file=sys.stderr)
     sent = sum(seen["total"] for seen in whole["kinds"].values())
-    say(f"\nrequests sent {sent}, lost {lost(whole)}, in {time.monotonic() - began:.0f} s.")
+    say(
+        f"\nrequests sent {sent}, lost {gone}, failed by v4 before it was taken back {hurt}, "
+        f"in {time.monotonic() - began:.0f} s."
+    )
     return 1 if wrong else 0
 
 

@@ -429,7 +429,7 @@ def test_help_lists_the_commands_of_now_and_no_others(capsys):
     assert listed == {
         *("switch", "deploy", "rollback", "restart", "start", "stop", "contract", "status"),
         *("watch", "history", "show", "logs", "releases", "pause", "resume", "promote"),
-        *("abort", "replay", "version"),
+        *("abort", "replay", "mend", "version"),
     }
 
 

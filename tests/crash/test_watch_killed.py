@@ -86,12 +86,13 @@ def every_request_counts_once(trouble: Trouble, rate: float = RATE) -> str:
             trouble(rig)
             visitors.wait_for(int(rate))
             seen = visitors.end()
-        lines = lines_of(rig.logged())
-        firsts = Counter(line.first == new for line in lines)
-        answered, failed = seen.by_release(), seen.by_release(errors=True)
         wait_for(
             lambda: total(rig) >= len(seen.visits), 10, lambda: f"{rig.receipt(2)}\n{seen.text}"
         )
+        answered, failed = seen.by_release(), seen.by_release(errors=True)
+        lines = lines_of(rig.logged())
+        assert len(lines) == len(seen.visits), f"somebody else came by: {len(lines)}, {seen.text}"
+        firsts = Counter(line.first == new for line in lines)
         wait_for(
             lambda: f" in {firsts[True]} requests" in rig.receipt(2)["evidence"]["known"],
             10,
@@ -99,6 +100,8 @@ def every_request_counts_once(trouble: Trouble, rate: float = RATE) -> str:
         )
         assert rig.relctl("rollback").code == 0
         rig.wait_idle()
+        after = lines_of(rig.logged())
+        assert len(after) == len(lines), f"somebody else came by: {after[len(lines) :]}"
         found = rig.receipt(2)["requests"]
         assert answered[""] == 0, seen.text
         totals = {color: (of["total"], of["errors"]) for color, of in found.items()}

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.rig import Rig
+from tests.rig import Rig, wait_for
 from tests.scenes import MOSTLY_READS, Play, Scene, play, watched
 
 ALMOST_NO_ALARM = "1/1000000"
@@ -117,15 +117,16 @@ def five_percent_of_posts_fail() -> tuple[Scene, dict[str, Any], dict[str, Any]]
 
 def both_have_an_outage_and_one_leaks() -> tuple[Scene, str, str]:
     """And what it waited for, and what was said of the memory."""
-    with Rig(rest=watched(steps=[25, 100], step_time="10s", bake="4s")) as rig:
+    with Rig(rest=watched(steps=[25, 100], step_time="15s", bake="4s")) as rig:
         outage = rig.home / "outage"
         rig.live_v1(outage_file=str(outage))
         rig.release("v2", outage_file=str(outage), leak=60_000)
         with Play(rig, rate=150.0) as playing:
             rig.wait_share(25)
-            time.sleep(1.0)
+            # What is usual has to be known before something can be unusual.
+            wait_for(lambda: rig.receipt(2)["requests"]["blue"]["total"] > 500, 20, "no traffic")
             outage.touch()
-            told = rig.wait_status(lambda s: "environment" in waiting_of(s), 5)
+            told = rig.wait_status(lambda s: "environment" in waiting_of(s), 10)
             time.sleep(3.0)
             outage.unlink()
             warned = rig.wait_status(lambda s: s["slots"]["green"]["resources"]["warning"], 25)

@@ -94,11 +94,13 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def reld_starts(self):
         self.world.start_reld()
+        self.world.run(0.0)  # its first Tick
 
     @rule()
     def the_machine_reboots(self):
         self.world.reboot()
         self.world.start_reld()
+        self.world.run(0.0)
 
     @rule()
     def the_disk_freezes_or_thaws(self):

@@ -15,6 +15,7 @@ from reld.api.status import degraded, headline, status
 from reld.core.model import (
     Color,
     Counts,
+    Exit,
     Gate,
     Identity,
     Instance,
@@ -125,6 +126,7 @@ def test_a_steady_state_has_one_live_slot_with_all_the_traffic() -> None:
                         "state": "ready",
                         "started": "2023-11-14T22:28:20.000Z",
                         "restarts": 0,
+                        "adopted": False,
                         "exit": None,
                         "detail": "",
                     }
@@ -243,6 +245,22 @@ def test_a_pause_is_a_wish_and_nothing_degraded() -> None:
     state = in_phase(Phase.SHIFTING, paused=True, waiting="paused by a person")
     assert degraded(state) is None
     assert status(state, VITALS)["rollout"]["eta"] is None
+
+
+def test_an_adopted_instance_is_shown_as_such_and_its_unknown_end_says_why() -> None:
+    assert STEADY.blue is not None
+    (member,) = STEADY.blue.instances
+
+    def shown(**changes: Any) -> tuple[bool, str | None]:
+        changed = replace(STEADY.blue, instances=(replace(member, **changes),))
+        (found,) = status(replace(STEADY, blue=changed), VITALS)["slots"]["blue"]["instances"]
+        return found["adopted"], found["exit"]
+
+    gone = {"state": InstanceState.KILLING}
+    assert shown(adopted=True) == (True, None)
+    assert shown(**gone, adopted=True, exit=Exit()) == (True, "exit status unknown: it was adopted")
+    assert shown(**gone, adopted=True, exit=Exit(signal=9)) == (True, "killed by signal 9")
+    assert shown(**gone, exit=Exit()) == (False, "exit status unknown")
 
 
 def test_a_unix_address_has_no_port() -> None:

@@ -84,6 +84,15 @@ def test_what_cannot_be_judged_holds_and_goes_on_when_it_is_over(verdict):
     driver.heard(MANY, verdict=verdict, sentence="both slots are failing")
     assert (driver.rollout.step, driver.rollout.waiting) == (0, "both slots are failing")
     driver.heard(MANY, verdict=Verdict.FINE, sentence="")
+    assert driver.wait(POLICY.step_time).heard(MANY).rollout.step == 1
+
+
+def test_time_that_said_nothing_is_no_time_of_a_step():
+    driver = watching().heard(verdict=Verdict.ENVIRONMENT, sentence="both slots are failing")
+    driver.wait(POLICY.step_time * 3).heard(MANY)
+    driver.heard(MANY, verdict=Verdict.FINE, sentence="")
+    assert (driver.rollout.step, driver.rollout.waiting) == (0, "")
+    driver.wait(POLICY.step_time + 1).heard(Counts(30_000))
     assert driver.rollout.step == 1
 
 
@@ -137,7 +146,7 @@ def test_a_doubt_holds_while_the_old_slot_fails_too_and_asks_again():
     driver.tell(ev.OldAsked(id_, passed=False))
     assert "the environment, not the release" in driver.rollout.waiting
     driver.heard(verdict=Verdict.FINE, sentence="")
-    assert driver.phase is Phase.COMMITTING
+    assert driver.wait(POLICY.bake).heard(MANY).phase is Phase.COMMITTING
 
 
 def test_a_bake_with_next_to_no_requests_ends_unproven():

@@ -60,6 +60,12 @@ def test_check_names_the_trouble(changed, word):
     assert why is None if word is None else word in (why or "")
 
 
+def test_an_adopted_instance_is_called_so():
+    adopted = {"blue": {"release": "v1", "instances": [api.instance(adopted=True)]}}
+    rows = [line for line in status.lines(api.status(slots=adopted)) if "ready, adopted" in line]
+    assert len(rows) == 1
+
+
 def test_a_status_with_nothing_in_it_is_still_shown():
     assert status.lines({"slots": {"blue": None}})
 

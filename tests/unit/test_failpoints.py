@@ -46,3 +46,26 @@ def test_it_kills_once_at_the_time_that_was_asked_for(kills):
 def test_a_point_that_cannot_be_is_refused(text):
     with pytest.raises(ValueError, match=failpoints.VARIABLE):
         reach(text)
+
+
+def test_a_point_in_a_file_counts_from_when_the_file_says_it(kills, tmp_path):
+    file = tmp_path / "failpoint"
+    point = reach(f"@{file}")
+    point("before", "persist")
+    file.write_text("before:persist:2\n")
+    point("before", "persist")
+    assert kills == []
+    point("before", "persist")
+    assert kills == [signal.SIGKILL]
+
+
+def test_a_file_that_is_taken_away_ends_it(kills, tmp_path):
+    file = tmp_path / "failpoint"
+    file.write_text("after:reload:2")
+    point = reach(f"@{file}")
+    point("after", "reload")
+    file.unlink()
+    point("after", "reload")
+    file.write_text("after:reload:2")
+    point("after", "reload")
+    assert kills == []

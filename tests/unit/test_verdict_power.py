@@ -94,7 +94,7 @@ def test_later_steps_find_what_the_first_is_too_short_for():
 
 def test_before_the_start_a_switch_says_what_it_can_find():
     assert promise(40.0, STEPS, 0.001, 720.0, 10.0) == (
-        "will notice 2 % errors with 95 % probability after about 13 failed requests; "
+        "will notice 2 % errors with 95 % probability after about 11 failed requests; "
         "about 12 min at 40 req/s (`--now`: 10 s)"
     )
 

@@ -8,9 +8,12 @@ import os
 import socket
 from pathlib import Path
 
+from systemd.daemon import is_socket_unix, listen_fds
+
 from reld.errors import RelctlError
 
-_BACKLOG = 128
+BACKLOG = 512
+"""Clients that may wait to be accepted: beyond it a connect fails at once, whatever its patience."""
 
 
 class SocketError(RelctlError):
@@ -41,7 +44,7 @@ def listen(path: Path, group: str | None) -> socket.socket:
         if group is not None:
             os.chown(staged, -1, grp.getgrnam(group).gr_gid)
         staged.chmod(0o660)
-        sock.listen(_BACKLOG)
+        sock.listen(BACKLOG)
         sock.setblocking(False)
         staged.rename(path)
     except KeyError:
@@ -55,6 +58,35 @@ def listen(path: Path, group: str | None) -> socket.socket:
             f"cannot open {path}: {error.strerror or error}", f"ls -ld {path.parent}"
         ) from error
     return sock
+
+
+def given(path: Path) -> socket.socket | None:
+    """The socket at `path` that systemd made and handed over; None where it did not.
+
+    It is systemd's for as long as the machine runs: while reld restarts, calls wait in it.
+    """
+    for number in listen_fds():
+        if is_socket_unix(number, socket.SOCK_STREAM, 1, str(path)) and _answers(path):
+            sock = socket.socket(fileno=number)
+            sock.setblocking(False)
+            return sock
+    return None
+
+
+def _answers(path: Path) -> bool:
+    """Whether somebody listens at `path`: systemd then, for a second reld is kept away by its lock.
+
+    What systemd bound may have been removed, and an earlier reld have put its own there.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.setblocking(False)
+        try:
+            client.connect(str(path))
+        except BlockingIOError:
+            return True  # many wait already
+        except OSError:
+            return False
+        return True
 
 
 def _discard(sock: socket.socket, staged: Path) -> None:

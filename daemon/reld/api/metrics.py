@@ -18,7 +18,7 @@ def metrics(state: State, vitals: Vitals) -> str:
     out.family("reld_up", "gauge", "1 while reld answers.")
     out.sample("reld_up", 1, **app, version=__version__)
     out.family("reld_degraded", "gauge", "1 while something needs attention.")
-    out.sample("reld_degraded", int(degraded(state) is not None), **app)
+    out.sample("reld_degraded", int(degraded(state, vitals.damage) is not None), **app)
     out.family("reld_live_info", "gauge", "The slot and release that are live.")
     default = state.gate.verified.routing.default
     if default is not None:

@@ -70,6 +70,12 @@ async def _steer(attempt: Attempt) -> web.StreamResponse:
     return answers.answer(await attempt.service.steer(asked, attempt.caller))
 
 
+async def _mend(attempt: Attempt) -> web.StreamResponse:
+    attempt.command = "mend"
+    await answers.read_json(attempt.request)
+    return answers.answer(await attempt.service.mend(attempt.caller))
+
+
 async def _replay(attempt: Attempt) -> web.StreamResponse:
     asked = replay_request(attempt.number, await answers.read_json(attempt.request))
     return answers.answer(await attempt.service.replay(asked))
@@ -128,6 +134,7 @@ ROUTES = (
     _route("GET", "/v1/rollouts/{number}", Role.READ, _rollout),
     _route("POST", "/v1/rollouts/{number}/replay", Role.READ, _replay),  # looks, changes nothing
     _route("POST", "/v1/rollouts/{number}/{verb}", Role.OPERATE, _steer),
+    _route("POST", "/v1/mend", Role.OPERATE, _mend),
     _route("GET", "/v1/events", Role.READ, _events),
     _route("GET", "/v1/logs", Role.READ, _logs),
     _route("GET", "/v1/releases", Role.READ, _releases),

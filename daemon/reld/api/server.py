@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from aiohttp import web
 
 from reld.api import answers
 from reld.api.clock import iso
-from reld.api.listener import listen
+from reld.api.listener import BACKLOG, listen
 from reld.api.peers import Caller, Directory, credentials
 from reld.api.roles import Access, Role, decide
 from reld.api.routes import Attempt, Route, find
@@ -63,7 +64,8 @@ class Server:
         self._changes: set[asyncio.Task[web.StreamResponse]] = set()
         self._web: web.Server | None = None
         self._listening: asyncio.AbstractServer | None = None
-        self._made: tuple[Path, int] | None = None
+        self._at: tuple[Path, int] | None = None
+        self._made: tuple[Path, int] | None = None  # and to be removed at the end
 
     async def start(
         self, path: Path, *, group: str | None = None, sock: socket.socket | None = None
@@ -73,9 +75,6 @@ class Server:
         Raises:
             SocketError: the socket cannot be made.
         """
-        if sock is None:
-            sock = listen(path, group)
-            self._made = (path, path.stat().st_ino)
         self._web = web.Server(
             self._serve,
             access_log=None,
@@ -83,8 +82,38 @@ class Server:
             keepalive_timeout=_IDLE,
             lingering_time=_LINGER,
         )
+        if sock is None:
+            await self.listen_again(path, group=group)
+        else:
+            self._at = (path, path.stat().st_ino)
+            self._listening = await self._listen(sock)
+
+    async def listen_again(self, path: Path, *, group: str | None = None) -> None:
+        """Opens the socket at `path` anew: somebody removed it. Who is connected stays so.
+
+        Raises:
+            SocketError: the socket cannot be made.
+        """
+        sock = listen(path, group)
+        self._at = self._made = (path, path.stat().st_ino)
+        before, self._listening = self._listening, await self._listen(sock)
+        if before is not None:
+            before.close()
+
+    def is_at(self, path: Path) -> bool:
+        """Whether a client that looks at `path` finds this server."""
+        try:
+            return self._at == (path, path.stat().st_ino)
+        except OSError:
+            return False
+
+    async def _listen(self, sock: socket.socket) -> asyncio.AbstractServer:
         loop = asyncio.get_running_loop()
-        self._listening = await loop.create_unix_server(self._connection, sock=sock)
+        if sys.version_info >= (3, 13):  # which would remove systemd's socket at the end
+            return await loop.create_unix_server(
+                self._connection, sock=sock, backlog=BACKLOG, cleanup_socket=False
+            )
+        return await loop.create_unix_server(self._connection, sock=sock, backlog=BACKLOG)
 
     async def stop(self) -> None:
         """Ends streams, lets changes under way finish, closes. Harmless when repeated."""

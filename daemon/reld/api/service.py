@@ -43,12 +43,14 @@ class Vitals:
     """What a status needs and the state has not.
 
     `now` is CLOCK_BOOTTIME, `offset` is what makes wall-clock time (seconds since 1970) of it.
-    `slots`: by colour ("blue", "green"); one that is missing has not been measured.
+    `slots`: by colour ("blue", "green"); one that is missing has not been measured. `damage`: what
+    happened to the database, until a person mends it.
     """
 
     now: float
     offset: float
     slots: Mapping[str, SlotVitals] = field(default_factory=dict)
+    damage: str = ""
 
     def slot(self, color: str) -> SlotVitals:
         return self.slots.get(color, SlotVitals())
@@ -70,6 +72,10 @@ class Service(Protocol):
 
     async def steer(self, steer: Steer, caller: Caller) -> dict[str, Any]:
         """{"id", "message"}. Raises api.requests.NotFound for a rollout that never was."""
+        ...
+
+    async def mend(self, caller: Caller) -> dict[str, Any]:
+        """{"mended": bool, "message", "rollouts", "audit", "backups"}."""
         ...
 
     def subscribe(self) -> Subscription:

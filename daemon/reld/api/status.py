@@ -23,7 +23,7 @@ def status(state: State, vitals: Vitals) -> dict[str, Any]:
         "release": None if default is None else default.release,
         "rollout": None if state.rollout is None else _rollout(state.rollout, vitals),
         "slots": {str(color): _slot(state, color, vitals) for color in Color},
-        "degraded": degraded(state),
+        "degraded": degraded(state, vitals.damage),
     }
 
 
@@ -56,9 +56,9 @@ def share(state: State, color: Color) -> int:
     return 0
 
 
-def degraded(state: State) -> str | None:
-    """What is not as it should be, in one line; None: all is well."""
-    found = [state.store_trouble, state.lanes_trouble, state.gate.trouble]
+def degraded(state: State, damage: str = "") -> str | None:
+    """What is not as it should be, in one line; None: all is well. `damage`: see Vitals."""
+    found = [damage, state.store_trouble, state.lanes_trouble, state.gate.trouble]
     live = state.slot(state.live)
     if live is not None and live.dead:
         found.append(f"no instance of {live.release} runs, and it is live")
@@ -137,9 +137,19 @@ def _instance(instance: Instance, vitals: Vitals) -> dict[str, Any]:
         "state": str(instance.state),
         "started": iso(started + vitals.offset) if started else None,
         "restarts": instance.restarts,
-        "exit": None if instance.exit is None else str(instance.exit),
+        "adopted": instance.adopted,
+        "exit": _exit(instance),
         "detail": instance.detail,
     }
+
+
+def _exit(instance: Instance) -> str | None:
+    """How it ended. Only a parent is told that for sure, and an adopted process has another one."""
+    found = instance.exit
+    if found is None:
+        return None
+    unknown = found.code is None and found.signal is None
+    return f"{found}: it was adopted" if unknown and instance.adopted else str(found)
 
 
 def _rollout(rollout: Rollout, vitals: Vitals) -> dict[str, Any]:

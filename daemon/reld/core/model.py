@@ -241,12 +241,14 @@ class Watch:
     `read_to`: up to when the request log has been read (CLOCK_BOOTTIME seconds); steps are timed by
     it, so that a reld that was away reads first and judges then. `silent_at`: when silence since
     then is a trouble. `rate`: requests per second lately; None: watched for too short a time.
+    `unwatched`: seconds of this step that said nothing for or against the candidate.
     """
 
     read_to: float = 0.0
     silent_at: float = 0.0
     finding: Finding = Finding()
     rate: float | None = None
+    unwatched: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,11 @@ class Observed:
 
 
 def recover(state: State, observed: Observed, at: float) -> State:
-    """The state that fits what was found."""
+    """The state that fits what was found.
+
+    A rollout that ends by it is left to the first Tick: the engine has to see the end, because it
+    writes the receipt.
+    """
     rebooted = observed.boot != state.boot
     state = replace(state, gate=_gate_found(state.gate, observed))  # first: live may have flipped
     if rebooted:
@@ -65,7 +69,9 @@ def recover(state: State, observed: Observed, at: float) -> State:
             state = state.with_slot(slot.color, corrected)
     if state.rollout is not None:
         state = replace(state, rollout=_rollout_found(state.rollout, observed, at))
-    return settle(state, at)
+    settled = settle(state, at)
+    ended = state.rollout is not None and settled.rollout is None
+    return state if ended else settled
 
 
 def _instances_found(slot: Slot, observed: Observed, at: float, *, rebooted: bool) -> Slot:

@@ -49,7 +49,7 @@ from reld.core.turns import (
     wait_in,
     with_rollout,
 )
-from reld.core.watch import dealt, watched_for
+from reld.core.watch import dealt, watch_begun, watched_for
 
 
 def advance(state: State, at: float) -> State:
@@ -158,7 +158,8 @@ def shifting(state: State, rollout: Rollout, at: float) -> State:
         return lanes_awaited(state, rollout, at)
     if rollout.step == last:
         rollout = hook_begun(rollout, "after_switch", at)
-        return enter(state, replace(rollout, promoted=False, full=False), Phase.BAKING, at)
+        rollout = replace(rollout, promoted=False, full=False, watch=watch_begun(rollout.watch, at))
+        return enter(state, rollout, Phase.BAKING, at)
     if rollout.step_since is None:
         begun = replace(rollout, step_since=at, step_base=requests(rollout))
         return with_rollout(state, begun)

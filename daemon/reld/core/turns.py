@@ -73,7 +73,7 @@ def step_to(state: State, step: int, at: float) -> State:
         waiting="",
         marks=marks,
         since=at,
-        watch=watch.listened(rollout.watch, at),
+        watch=watch.watch_begun(rollout.watch, at),
     )
     return with_rollout(state, moved)
 

@@ -12,6 +12,7 @@ SILENT_AFTER = 10.0
 """Seconds without news of the sensor after which its silence is shown."""
 ASKED_AGAIN_AFTER = 5.0
 """Seconds after which an old slot that failed its checks is asked again."""
+_NO_EVIDENCE = (Verdict.ENVIRONMENT, Verdict.BLIND, Verdict.DOUBT)
 FEWEST = 10
 """A step that cannot give the candidate so many requests cannot show anything."""
 
@@ -26,7 +27,11 @@ def judged(rollout: Rollout, event: Judged, at: float) -> Rollout:
     observed = rollout.observed
     if finding.verdict is Verdict.WORSE and not rollout.policy.verdict.act and not observed:
         observed = f"at {rollout.share} %: {finding.sentence}"
-    seen = Watch(event.read_to, at + SILENT_AFTER, finding, event.rate)
+    before = rollout.watch
+    unwatched = before.unwatched
+    if before.finding.verdict in _NO_EVIDENCE:
+        unwatched += max(0.0, event.read_to - max(before.read_to, rollout.since))
+    seen = Watch(event.read_to, at + SILENT_AFTER, finding, event.rate, unwatched)
     return replace(
         rollout,
         blue=event.blue,
@@ -50,6 +55,11 @@ def _first_told(before: Finding, now: Finding) -> Finding:
 def listened(watch: Watch, at: float) -> Watch:
     """The sensor has its time from now on."""
     return replace(watch, silent_at=max(watch.silent_at, at + SILENT_AFTER))
+
+
+def watch_begun(watch: Watch, at: float) -> Watch:
+    """A step, or the bake: what was held before is nothing to it."""
+    return replace(listened(watch, at), unwatched=0.0)
 
 
 def worse(rollout: Rollout) -> str:
@@ -84,8 +94,8 @@ def not_yet(rollout: Rollout, at: float) -> str:
 
 
 def watched_for(rollout: Rollout, since: float) -> float:
-    """Seconds after `since` of which the log has been read."""
-    return rollout.watch.read_to - since
+    """Seconds after `since` of which the log has been read, and said something."""
+    return rollout.watch.read_to - since - rollout.watch.unwatched
 
 
 def next_step(rollout: Rollout, step: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterable
@@ -39,8 +40,11 @@ from reld.processes.oom import CANDIDATE
 from reld.processes.tree import Tree, kill_tree, send_stop
 from reld.snapshot import Seat, Snapshot, environment, placeholders
 
+log = logging.getLogger("reld.instances")
+
 CHECK_EVERY = 5.0
 """Seconds between two readiness probes of an instance that serves."""
+ASK_AGAIN = 1.0
 LAUNCH_PATIENCE = 5.0
 """Seconds that the end of a launch may take to explain the exit of its process."""
 DAEMON_TIME = 0.05
@@ -192,7 +196,7 @@ class Instances:
     async def _ask(self, number: int, post: Post, spec: Probe, interval: float) -> None:
         while True:
             slot, instance = self._find(number)
-            result = await probe(spec, instance.address)
+            result = await _asked(spec, instance.address)
             detail = result.detail
             if result.ok:
                 # The process behind an external address is not ours, and need not be.
@@ -229,7 +233,7 @@ class Instances:
             spec = HttpProbe(live.path, host=snapshot.app.host, timeout=live.timeout)
         while True:
             await asyncio.sleep(live.interval)
-            result = await probe(spec, instance.address)
+            result = await _asked(spec, instance.address)
             if not post(LivenessProbed(number, result.ok, "" if result.ok else result.detail)):
                 return
 
@@ -301,6 +305,14 @@ class Instances:
 
     def _seat_of(self, slot: Slot, instance: Instance) -> Seat:
         return _seat(self._state().app, slot, instance, self._state().boot)
+
+
+async def _asked(spec: Probe, address: str) -> Result:
+    """Waits while it is we who cannot ask: that is nobody's fault but ours."""
+    while not (result := await probe(spec, address)).asked:
+        log.warning("cannot ask the app: %s", result.detail)
+        await asyncio.sleep(ASK_AGAIN)
+    return result
 
 
 def readiness_probe(snapshot: Snapshot, seat: Seat) -> Probe:

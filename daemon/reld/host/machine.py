@@ -5,6 +5,7 @@ from __future__ import annotations
 from reld.core import effects as fx
 from reld.core.effects import Effect
 from reld.engine import Post
+from reld.errors import RelctlError
 from reld.host.instances import Instances
 from reld.host.releases import Releases
 from reld.host.sensor import Sensor
@@ -23,6 +24,13 @@ class Machine:
         self.sensor = sensor
 
     async def perform(self, effect: Effect, post: Post) -> None:
+        """Raises RelctlError; what the machine refuses (files, memory, disk) is one."""
+        try:
+            await self._perform(effect, post)
+        except OSError as error:
+            raise RelctlError(f"the machine refuses: {error}") from error
+
+    async def _perform(self, effect: Effect, post: Post) -> None:
         match effect:
             case fx.Prepare(rollout):
                 await self.releases.prepare(rollout, post)

@@ -72,6 +72,7 @@ class Sensor:
         self._thinning = thinning.is_on(gate.settings.thin)
         self._pulse = Pulse(gate)
         self._saved: Checkpoint | None = None
+        self._kept_well = True
 
     async def judge(self, rollout: int, post: Post) -> None:
         """Until it is cancelled: read, weigh, tell. Nothing is told before the backlog was read."""
@@ -150,23 +151,36 @@ class Sensor:
             return not more
 
     def _opened(self, running: Rollout) -> Watching:
-        state = self._state()
-        old, new = (
-            [i.address for i in slot.instances] if slot is not None else []
-            for slot in (state.slot(running.old), state.slot(running.candidate))
-        )
-        settings = self._gate.settings
-        success = {r.name: r.success for r in settings.routes if r.success}
-        counting = Counting(old, new, success, sticky=settings.split == "client")
-        kept, self._kept = self._kept, None
-        if kept is not None and kept.rollout == running.id:
+        found = self._taken_up(running)
+        if found is not None:
             log.info("rollout %d: the evidence goes on from where it was", running.id)
-            return Watching(running, counting, kept)
-        self._watching = None
+            return found
+        old, new = self._addresses_of(running.old), self._addresses_of(running.candidate)
+        self._watching = self._kept = None
         while self._read_some():
             pass  # what came before is not this rollout's
         self._checkpoints.forget(running.id)
-        return Watching.begun(running, counting, self._recent.histogram)
+        counting = self._counting_of(old, new)
+        return Watching.begun(running, counting, self._recent.histogram, old, new)
+
+    def _taken_up(self, rollout: Rollout) -> Watching | None:
+        """What an earlier reld watched; None: it was another one, or nothing."""
+        kept = self._kept
+        if kept is None or kept.rollout != rollout.id:
+            return None
+        self._kept = None
+        old = kept.old_addresses or self._addresses_of(rollout.old)
+        new = kept.new_addresses or self._addresses_of(rollout.candidate)
+        return Watching(rollout, self._counting_of(old, new), kept)
+
+    def _addresses_of(self, color: Color | None) -> tuple[str, ...]:
+        slot = self._state().slot(color)
+        return tuple(i.address for i in slot.instances) if slot is not None else ()
+
+    def _counting_of(self, old: tuple[str, ...], new: tuple[str, ...]) -> Counting:
+        settings = self._gate.settings
+        success = {r.name: r.success for r in settings.routes if r.success}
+        return Counting(old, new, success, sticky=settings.split == "client")
 
     def _watched_a_second(self, watching: Watching) -> None:
         now = boottime()
@@ -184,11 +198,7 @@ class Sensor:
         """Requests without a byte of an answer, on the old slot and on the candidate."""
         if not rollout.share:
             return None, None
-        state = self._state()
-        old, new = (
-            [i.address for i in slot.instances] if slot is not None else []
-            for slot in (state.slot(rollout.old), state.slot(rollout.candidate))
-        )
+        old, new = self._addresses_of(rollout.old), self._addresses_of(rollout.candidate)
         try:
             found = connections.waiting([*old, *new])
         except (OSError, GateError):
@@ -235,6 +245,8 @@ class Sensor:
     def _tended(self) -> None:
         with self._lock:
             running = self._state().rollout
+            if self._kept is not None and running is None:
+                self._end_watch(self._kept.rollout)  # it ended in the moment of our return
             over = self._watching is not None and (
                 running is None or running.id != self._watching.rollout.id
             )
@@ -251,10 +263,15 @@ class Sensor:
             self._thin()
 
     def _watches(self, rollout: int) -> bool:
+        if self._kept is not None and self._kept.rollout == rollout:
+            return True
         return self._watching is not None and self._watching.rollout.id == rollout
 
     def _end_watch(self, rollout: int) -> None:
         """Of a rollout that is over: what is in the log by now is its last."""
+        last = self._state().last
+        if self._watching is None and last is not None and last.id == rollout:
+            self._watching = self._taken_up(last)
         watching = self._watching
         if watching is None or watching.rollout.id != rollout:
             return
@@ -280,6 +297,17 @@ class Sensor:
             self._thinning = wanted
 
     def _save(self) -> None:
+        """What cannot be kept now is kept later: nothing is judged less well for it."""
+        try:
+            self._put()
+            self._kept_well = True
+        except OSError as error:
+            if self._kept_well:
+                log.warning("cannot keep the evidence for a restart of reld: %s", error)
+            self._kept_well = False
+
+    def _put(self) -> None:
+        """Raises OSError."""
         watching = self._watching
         if watching is not None and watching.lines:
             kept = watching.kept

@@ -21,9 +21,10 @@ LOOK_EVERY = 2.0
 LOOK_EVERY_AT_REST = 10.0
 _REMEMBERED = 150
 _FEWEST = 8
-_LEAK_PER_MINUTE = 5 << 20
-_LEAK_FRACTION = 0.05
-"""Of what it uses, per minute: growth below both is no news."""
+_LEAK_PER_MINUTE = 10 << 20
+_LEAK_FRACTION = 0.1
+"""Of what it uses, per minute: growth below both is no news. Two hundred connections that wait for
+an answer are some 7 MiB."""
 _HARDLY_ANY = 64 << 20
 """Bytes available on the machine; below it the kernel kills somebody, and may choose the live slot."""
 

@@ -25,6 +25,7 @@ class Kept:
     """What a reld that comes back goes on from: written together with the place in the log.
 
     `rows`: bytes of the rows' file that belong to it; `open`: seconds that may still get lines.
+    The addresses are kept, because a slot may be gone from the state before its last line is read.
     """
 
     rollout: int
@@ -36,6 +37,8 @@ class Kept:
     nonsense: int = 0
     rows: int = 0
     open: tuple[Sample, ...] = ()
+    old_addresses: tuple[str, ...] = ()
+    new_addresses: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -50,11 +53,18 @@ class Watching:
 
     @classmethod
     def begun(
-        cls, rollout: Rollout, counting: Counting, times: tuple[tuple[int, int], ...]
+        cls,
+        rollout: Rollout,
+        counting: Counting,
+        times: tuple[tuple[int, int], ...],
+        old: tuple[str, ...] = (),
+        new: tuple[str, ...] = (),
     ) -> Watching:
-        """`times`: how long the live slot took lately."""
+        """`times`: how long the live slot took lately; `old`, `new`: addresses of the slots."""
         fresh = judge.known_times(judge.begin(rollout.policy.verdict), times)
-        watching = cls(rollout, counting, Kept(rollout.id, fresh))
+        watching = cls(
+            rollout, counting, Kept(rollout.id, fresh, old_addresses=old, new_addresses=new)
+        )
         watching._write(times_row(times))
         return watching
 

@@ -112,12 +112,21 @@ class Gate:
         obey (moved, as far as files go).
         """
         try:
+            if share:
+                lanes.mend(self.settings.runtime, rollout)
             lanes.move_now(self.settings.runtime, rollout, share)
         except OSError as error:
             raise GateError(
                 f"cannot move the lanes of rollout {rollout}: {error}",
                 hint=f"look at {lanes.directory(self.settings.runtime, rollout)}",
             ) from error
+        await self.obeys(rollout, share)
+
+    async def obeys(self, rollout: int, share: int) -> None:
+        """Asks the gate whether it deals this share; a config without these lanes needs not.
+
+        Raises obedience.Disobeys, or GateError when it cannot be asked.
+        """
         loaded = self.routing_on_disk()
         if loaded is None or loaded[1].rollout != rollout or not lanes_in_use(loaded[1]):
             return

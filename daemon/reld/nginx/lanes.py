@@ -41,6 +41,16 @@ def prepare(runtime: Path, rollout: int, shares: Iterable[int] = ()) -> None:
         move_now(runtime, rollout, 0)
 
 
+def mend(runtime: Path, rollout: int) -> None:
+    """Lanes that somebody removed or made unreadable for nginx's workers. Raises OSError."""
+    home = directory(runtime, rollout)
+    if not home.is_dir():
+        prepare(runtime, rollout)
+    for path in (home.parent, home, *home.glob("[0-9][0-9][0-9]")):
+        if path.stat().st_mode & 0o055 != 0o055:
+            path.chmod(0o755)
+
+
 def move_now(runtime: Path, rollout: int, share: int) -> None:
     """The next request obeys.
 
@@ -50,6 +60,8 @@ def move_now(runtime: Path, rollout: int, share: int) -> None:
     if not 0 <= share <= LANES:
         raise ValueError(f"a share is 0 to {LANES} lanes: {share}")
     if share == 0:
+        if not home.is_dir():
+            return  # nothing there is everything to live
         with contextlib.suppress(FileNotFoundError):
             os.rename(home / "back", home / "current")
             _prepare_back(home)

@@ -10,7 +10,6 @@ import os
 import resource
 import signal
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -254,8 +253,9 @@ def _bounded(argv: Sequence[str]) -> list[str]:
 
 
 def _run(settings: GateSettings, argv: Sequence[str]) -> tuple[int, str]:
-    # A file, not a pipe: a daemon that keeps its end of a pipe would hold us.
-    with tempfile.TemporaryFile(dir=settings.runtime) as said:
+    # A file, not a pipe: a daemon that keeps its end of a pipe would hold us. In memory, so that a
+    # file system that is full keeps nobody from going back.
+    with os.fdopen(os.memfd_create("relctl-nginx"), "w+b") as said:
         try:
             code = subprocess.run(
                 argv,

@@ -8,10 +8,15 @@ from reld.nginx import lanes, status
 from reld.nginx.settings import GateSettings
 
 
+class Disobeys(GateError):
+    """The gate deals requests otherwise than the files say."""
+
+
 async def check(settings: GateSettings, routing: Routing, share: int) -> None:
     """Asks the gate for the last lane inside a share and the first one outside of it.
 
-    `routing` names both slots. Raises GateError when the gate says something else than the files do.
+    `routing` names both slots. Raises Disobeys when the gate says something else than the files do,
+    another GateError when it cannot be asked.
     """
     assert routing.default is not None
     assert routing.candidate is not None
@@ -26,7 +31,7 @@ async def check(settings: GateSettings, routing: Routing, share: int) -> None:
             )
         if answer.slot != color:
             home = lanes.directory(settings.runtime, routing.rollout or 0)
-            raise GateError(
+            raise Disobeys(
                 f"the gate does not obey: lane {lane} at share {share} goes to "
                 f"{answer.slot or 'nobody'}, not to {color}",
                 hint=f"can its workers read {home}? see {settings.error_log}",

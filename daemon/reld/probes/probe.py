@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 
 from reld.errors import LaunchError
@@ -11,12 +12,21 @@ from reld.probes.spec import BODY_SHOWN, ExecProbe, HttpProbe, Probe, Result, Tc
 from reld.processes.logs import printable
 from reld.processes.run import run
 
+_SCARCE = (
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENOBUFS,
+    errno.EADDRNOTAVAIL,
+    errno.EAGAIN,
+)
+
 
 async def probe(spec: Probe, address: str) -> Result:
     """Ask the app at `address` ("127.0.0.1:PORT" or "unix:/path"); a command knows its own way."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    what = describe(spec)
+    what, asked = describe(spec), True
     try:
         async with asyncio.timeout(_limit(spec)):
             match spec:
@@ -36,15 +46,22 @@ async def probe(spec: Probe, address: str) -> Result:
         why = str(trouble)
     except LaunchError as failed:
         why = failed.message + (f" ({failed.hint})" if failed.hint else "")
+        asked = not _ours(failed.__cause__)
     except ConnectionRefusedError:
         why = f"connection refused at {address}: nothing listens there"
     except FileNotFoundError:
         why = f"there is no socket at {address}"
     except OSError as problem:
         why = f"{_errno_text(problem)} at {address}"
+        asked = not _ours(problem)
     except Exception as bug:  # a probe must never end what watches an app
         why = f"the probe itself failed: {bug!r}"
-    return Result(False, f"{what}: {why}", loop.time() - began)
+    return Result(False, f"{what}: {why}", loop.time() - began, asked=asked)
+
+
+def _ours(problem: BaseException | None) -> bool:
+    """What this machine or our own limits lack says nothing of the app."""
+    return isinstance(problem, OSError) and problem.errno in _SCARCE
 
 
 def describe(spec: Probe) -> str:

@@ -59,6 +59,7 @@ class Result:
         status: of an HTTP answer; None: there was none.
         body: the first 200 characters of the answer, or of a command's output; printable.
         location: where an HTTP answer redirects to; never followed.
+        asked: False: it was never asked, because we ourselves lack files, memory or processes.
     """
 
     ok: bool
@@ -67,3 +68,4 @@ class Result:
     status: int | None = None
     body: str = ""
     location: str = ""
+    asked: bool = True

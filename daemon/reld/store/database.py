@@ -1,26 +1,42 @@
-"""The store: SQLite with one writer and one reader, each in a thread of its own.
+"""The store: SQLite with one writer and one reader, each in a thread of its own, and a copy beside it.
 
 WAL lets the reader look while the writer waits for the disk; synchronous=FULL makes `save` mean
 saved. The state and the receipts that belong to it are written in one transaction: after a crash
-the file holds the last saved state or the one before, never a mixture.
+the file holds the last saved state or the one before, never a mixture. What becomes of a database
+that is damaged or out of reach is in `keeper`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
+import logging
+import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from reld.core.model import State
 from reld.errors import StoreError
-from reld.store import codec, lane, schema
+from reld.store import codec, lane
+from reld.store.content import Content
+from reld.store.keeper import Keeper
 from reld.store.lane import Lane
-from reld.store.rows import AuditRow, RolloutRow, WatchRow
+from reld.store.rows import (
+    AUDIT_COLUMNS,
+    ROLLOUT_COLUMNS,
+    AuditRow,
+    RolloutRow,
+    WatchRow,
+    as_json,
+)
+from reld.store.salvage import Mended
 
+log = logging.getLogger("reld.store")
+
+_T = TypeVar("_T")
 _AUDIT_ROWS = 100_000  # a caller who is refused again and again must not fill the disk
 _WATCHES = 50
 """Rollouts whose counts are kept for `relctl replay`."""
@@ -35,39 +51,50 @@ _HISTORY_KEYS = ("id", "kind", "from", "to", "actor", "outcome", "reason", "star
 class Store:
     """Every method may raise StoreError: what cannot be done, why, and what to do."""
 
-    def __init__(self, path: Path, writer: Lane, reader: Lane) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._writer = writer
-        self._reader = reader
+        self._writer = Lane(path, "store-write")
+        self._reader = Lane(path, "store-read")
+        self._keeper = Keeper(path, self._writer)
+        self._read_from = -1
+        self._reads_read_only = False
 
     @classmethod
     async def open(cls, path: Path) -> Store:
-        """Opens the file, or makes it (mode 0600), and brings its tables to this version."""
-        writer, reader = Lane(path, "store-write"), Lane(path, "store-read")
+        """Opens the file, or makes it (mode 0600), and brings its tables to this version.
 
-        def prepare(connection: sqlite3.Connection) -> None:
-            lane.for_writing(connection)
-            lane.check(connection, path)
-            _transaction(connection, lambda: schema.migrate(connection))
-
-        # The file must exist before SQLite would make it with the umask's mode.
-        await asyncio.to_thread(lane.create_private, path)
-        await writer.open(prepare)
+        A file that is damaged is replaced, one that is out of reach is waited for: see `damage` and
+        `keeper`. Raises StoreError only where a newer reld wrote it, or nothing at all is known and
+        nothing can be made.
+        """
+        store = cls(path)
         try:
-            await reader.open(lane.for_reading)
+            await store._write(store._keeper.open, "open the state")
         except BaseException:
-            await writer.close()
+            await store.close()
             raise
-        return cls(path, writer, reader)
+        return store
+
+    @property
+    def damage(self) -> str:
+        """What happened to the database and what to do, for people; empty = nothing."""
+        return self._keeper.told
+
+    async def mend(self) -> Mended:
+        """A person has seen the damage: history comes back as far as it can be read."""
+        return await self._write(self._keeper.mend, "mend the state")
+
+    async def told_more(self, text: str) -> None:
+        """Adds a sentence to `damage`, until it is mended."""
+        await self._write(lambda: self._keeper.told_more(text), "note the damage")
+
+    async def newest_rollout(self) -> int:
+        """The highest number that is known, also of a database that was put aside; 0: none."""
+        return await self._write(self._keeper.newest_rollout, "read the history")
 
     async def load_state(self) -> State | None:
         """The state that was saved last; None: none was ever saved."""
-
-        def work(connection: sqlite3.Connection) -> str | None:
-            row = connection.execute("SELECT json FROM state").fetchone()
-            return None if row is None else str(row[0])
-
-        text = await self._writer.run(work, "read the state")
+        text = self._keeper.content.state
         return None if text is None else codec.loads(State, text)
 
     async def save(
@@ -76,62 +103,56 @@ class Store:
         receipts: Sequence[RolloutRow] = (),
         watches: Sequence[WatchRow] = (),
     ) -> None:
-        """Saves all or nothing; when it returns they are on the disk.
+        """Saves all or nothing; when it returns they are on the disk, the state twice.
 
         Of the watches only those of the newest 50 rollouts are kept.
         """
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work() -> None:
             # Encoded here, in the writer's thread: both values are frozen.
             text = codec.dumps(state)
-            rows = [_rollout_columns(row) for row in receipts]
+            rows = [row.columns() for row in receipts]
             counted = [(watch.rollout, zlib.compress(watch.rows)) for watch in watches]
 
-            def write() -> None:
-                connection.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (text,))
-                connection.executemany(
-                    "INSERT OR REPLACE INTO rollouts VALUES (?,?,?,?,?,?,?,?,?,?)", rows
-                )
+            def write(connection: sqlite3.Connection) -> None:
+                marks = ",".join("?" * 11)
+                into = f"INSERT OR REPLACE INTO rollouts ({ROLLOUT_COLUMNS}, sum) VALUES ({marks})"  # noqa: S608
+                connection.executemany(into, rows)
                 if counted:
                     connection.executemany("INSERT OR REPLACE INTO watches VALUES (?,?)", counted)
                     connection.execute(_PRUNE_WATCHES, (_WATCHES,))
 
-            _transaction(connection, write)
+            self._keeper.save(lambda known: replace(known, state=text), write)
 
-        await self._writer.run(work, "save the state")
+        await self._write(work, "save the state")
+
+    async def prove(self) -> None:
+        """Saves what is saved already: does the disk take it?"""
+        await self._write(
+            lambda: self._keeper.save(lambda known: known, _nothing_else), "save the state"
+        )
 
     async def put_snapshot(self, number: int, release: str, data: Mapping[str, Any]) -> None:
         """Keeps what a release was started with; an older one of this number is replaced."""
-        text = _json(data, "save the snapshot")
+        text = as_json(data, "save the snapshot")
 
-        def work(connection: sqlite3.Connection) -> None:
-            statement = "INSERT OR REPLACE INTO snapshots VALUES (?,?,?)"
-            _transaction(connection, lambda: connection.execute(statement, (number, release, text)))
+        def more(known: Content) -> Content:
+            return replace(known, snapshots={**known.snapshots, number: (release, text)})
 
-        await self._writer.run(work, "save the snapshot")
+        await self._write(lambda: self._keeper.save(more, _nothing_else), "save the snapshot")
 
     async def snapshot(self, number: int) -> dict[str, Any] | None:
-        def work(connection: sqlite3.Connection) -> Any:
-            found = connection.execute(
-                "SELECT json FROM snapshots WHERE id = ?", (number,)
-            ).fetchone()
-            return None if found is None else json.loads(found[0])
-
-        found = await self._reader.run(work, "read the snapshot")
-        return None if found is None else dict(found)
+        found = self._keeper.content.snapshots.get(number)
+        return None if found is None else dict(json.loads(found[1]))
 
     async def drop_snapshots(self, keep: Collection[int]) -> None:
         """Removes every snapshot but those in `keep`."""
 
-        def work(connection: sqlite3.Connection) -> None:
-            def write() -> None:
-                known = [row[0] for row in connection.execute("SELECT id FROM snapshots")]
-                gone = [(number,) for number in known if number not in keep]
-                connection.executemany("DELETE FROM snapshots WHERE id = ?", gone)
+        def less(known: Content) -> Content:
+            kept = {n: snapshot for n, snapshot in known.snapshots.items() if n in keep}
+            return replace(known, snapshots=kept)
 
-            _transaction(connection, write)
-
-        await self._writer.run(work, "drop snapshots")
+        await self._write(lambda: self._keeper.save(less, _nothing_else), "drop snapshots")
 
     async def rollouts(self, limit: int) -> list[dict[str, Any]]:
         """The newest `limit` rollouts, newest first, with the keys of GET /v1/rollouts."""
@@ -165,24 +186,16 @@ class Store:
 
     async def audit(self, row: AuditRow) -> None:
         """Appends to the audit; only the newest 100,000 rows are kept."""
-        values = (
-            row.time,
-            row.uid,
-            row.login_uid,
-            row.pid,
-            row.command,
-            row.target,
-            row.outcome,
-            row.note,
-        )
 
         def work(connection: sqlite3.Connection) -> None:
             def write() -> None:
-                done = connection.execute("INSERT INTO audit VALUES (NULL,?,?,?,?,?,?,?,?)", values)
-                oldest = (done.lastrowid or 0) - _AUDIT_ROWS
-                connection.execute("DELETE FROM audit WHERE id <= ?", (oldest,))
+                into = f"INSERT INTO audit ({AUDIT_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)"  # noqa: S608
+                done = connection.execute(into, row.columns())
+                assert done.lastrowid is not None
+                limit = done.lastrowid - _AUDIT_ROWS
+                connection.execute("DELETE FROM audit WHERE id <= ?", (limit,))
 
-            _transaction(connection, write)
+            lane.transaction(connection, write)
 
         await self._writer.run(work, "write the audit")
 
@@ -190,12 +203,8 @@ class Store:
         """The newest `limit` rows of the audit, newest first."""
 
         def work(connection: sqlite3.Connection) -> list[AuditRow]:
-            rows = connection.execute(
-                "SELECT time, uid, loginuid, pid, command, target, outcome, note"
-                " FROM audit ORDER BY id DESC LIMIT ?",
-                (limit,),
-            ).fetchall()
-            return [AuditRow(*row) for row in rows]
+            statement = f"SELECT {AUDIT_COLUMNS} FROM audit ORDER BY id DESC LIMIT ?"  # noqa: S608
+            return [AuditRow(*row) for row in connection.execute(statement, (limit,)).fetchall()]
 
         return await self._reader.run(work, "read the audit")
 
@@ -206,43 +215,43 @@ class Store:
         finally:
             await self._writer.close()
 
+    async def _write(self, call: Callable[[], _T], doing: str) -> _T:
+        if self._reads_read_only and not _read_only(self.path):
+            # SQLite would share the reader's index, which may not be written, with the writer.
+            await self._reader.do(self._reader.disconnect, doing)
+            self._read_from = -1
+        try:
+            return await self._writer.do(call, doing)
+        finally:
+            if self._read_from != self._keeper.opened:  # also when only the copy was not written
+                await self._open_reader()
 
-def _transaction(connection: sqlite3.Connection, write: Callable[[], object]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
+    async def _open_reader(self) -> None:
+        """Reads come from the database that is written; while there is none, from what is there."""
+        self._read_from = self._keeper.opened
+        self._reads_read_only = _read_only(self.path)
+        for immutable in (False, True):
+            try:
+                await self._reader.open(lane.for_reading, immutable=immutable)
+            except StoreError as error:
+                log.warning("%s", error.message)
+            else:
+                return
+
+
+def _read_only(path: Path) -> bool:
     try:
-        write()
-        connection.execute("COMMIT")
-    except BaseException:
-        # A full disk may have ended the transaction already; the first error is the one to tell.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+        return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
-def _rollout_columns(row: RolloutRow) -> tuple[object, ...]:
-    return (
-        row.id,
-        row.kind,
-        row.from_,
-        row.to,
-        row.actor,
-        row.started,
-        row.ended,
-        row.outcome,
-        row.reason,
-        _json(row.receipt, "save the receipt"),
-    )
+def _nothing_else(_: sqlite3.Connection) -> None:
+    pass
 
 
 def _expanded(packed: bytes, rollout: int) -> bytes:
     try:
         return zlib.decompress(packed)
-    except zlib.error as error:
+    except (zlib.error, TypeError) as error:
         raise StoreError(f"cannot read the counts of rollout {rollout}: {error}") from error
-
-
-def _json(data: Mapping[str, Any], doing: str) -> str:
-    try:
-        return json.dumps(data, separators=(",", ":"), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise StoreError(f"cannot {doing}: {error}") from error

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from reld.errors import StoreError
+
+ROLLOUT_COLUMNS = 'id, kind, "from", "to", actor, started, ended, outcome, reason, receipt'
+AUDIT_COLUMNS = "time, uid, loginuid, pid, command, target, outcome, note"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,36 @@ class RolloutRow:
             receipt=receipt,
         )
 
+    def columns(self) -> tuple[object, ...]:
+        """As in ROLLOUT_COLUMNS, with their sum at the end. Raises StoreError."""
+        told = (
+            self.id,
+            self.kind,
+            self.from_,
+            self.to,
+            self.actor,
+            self.started,
+            self.ended,
+            self.outcome,
+            self.reason,
+            as_json(self.receipt, "save the receipt"),
+        )
+        return (*told, rollout_sum(told))
+
+
+def rollout_sum(columns: Iterable[object]) -> str:
+    """Any damage to a column changes it."""
+    text = repr(tuple(columns)).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=8).hexdigest()
+
+
+def as_json(data: Mapping[str, Any], doing: str) -> str:
+    """Raises StoreError: it holds what JSON cannot say; `doing` completes "cannot …"."""
+    try:
+        return json.dumps(data, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"cannot {doing}: {error}") from error
+
 
 @dataclass(frozen=True, slots=True)
 class WatchRow:
@@ -62,3 +99,16 @@ class AuditRow:
     target: str
     outcome: str
     note: str
+
+    def columns(self) -> tuple[object, ...]:
+        """As in AUDIT_COLUMNS."""
+        return (
+            self.time,
+            self.uid,
+            self.login_uid,
+            self.pid,
+            self.command,
+            self.target,
+            self.outcome,
+            self.note,
+        )

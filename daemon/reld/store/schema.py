@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from reld.errors import StoreError
+from reld.store.trouble import Damaged, Newer
 
 # One entry per schema version, applied in order. Never edit an entry that was released: append.
 _STEPS: tuple[tuple[str, ...], ...] = (
@@ -24,6 +24,11 @@ _STEPS: tuple[tuple[str, ...], ...] = (
             outcome TEXT NOT NULL, note TEXT NOT NULL)""",
     ),
     ("CREATE TABLE watches (rollout INTEGER PRIMARY KEY, rows BLOB NOT NULL)",),
+    (
+        "ALTER TABLE meta ADD COLUMN sequence INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE meta ADD COLUMN sum TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE rollouts ADD COLUMN sum TEXT NOT NULL DEFAULT ''",
+    ),
 )
 VERSION = len(_STEPS)
 
@@ -32,16 +37,13 @@ def migrate(connection: sqlite3.Connection) -> None:
     """Brings the tables to VERSION, inside the transaction that the caller began.
 
     Raises:
-        StoreError: the file was written by a newer reld, or is not reld's.
+        Newer: the file was written by a newer reld.
+        Damaged: it is not one of reld's.
         sqlite3.Error: the disk, or the file, is in trouble.
     """
-    found = _version(connection)
+    found = version(connection)
     if found > VERSION:
-        raise StoreError(
-            f"cannot use the state: a newer reld wrote it (schema {found}, this reld knows"
-            f" {VERSION})",
-            "install that version again; the app goes on serving meanwhile",
-        )
+        raise newer(found)
     for step in _STEPS[found:]:
         for statement in step:
             connection.execute(statement)
@@ -49,16 +51,21 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE meta SET schema = ?", (VERSION,))
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def newer(found: int) -> Newer:
+    return Newer(
+        f"cannot use the state: a newer reld wrote it (schema {found}, this reld knows {VERSION})",
+        "install that version again; the app goes on serving meanwhile",
+    )
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """The schema of the file; 0: it is empty. Raises Damaged where it is not one of reld's."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if not tables:
         return 0
     row = None
     if "meta" in tables:
         row = connection.execute("SELECT schema FROM meta").fetchone()
-    if row is None or not isinstance(row[0], int):
-        raise StoreError(
-            "cannot use the state: the file is a database, but not one of reld's",
-            "give reld another --state-dir, or move the file aside",
-        )
+    if row is None or not isinstance(row[0], int) or row[0] < 1:
+        raise Damaged("is a database, but not one of reld's")
     return row[0]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -64,28 +65,37 @@ def measure(most: int | None = None) -> tuple[Line, ...]:
     jobs = [
         (number, runs)
         for number, scenario in enumerate(ALL)
-        for runs in _chunks(min(scenario.runs, most or scenario.runs))
+        for runs in _chunks(_runs(scenario, most))
     ]
     scores = {number: Scores(Score(), Score(), Score()) for number in range(len(ALL))}
     # Not forked: threads may run in this process.
     context = multiprocessing.get_context("spawn")
     with context.Pool(min(2, os.cpu_count() or 1)) as pool:
-        for number, told in pool.imap_unordered(_several, jobs):
+        done: list[Line] = []
+        # In order, so that each scenario is told as soon as it is over: all of them take a while.
+        for (number, runs), told in zip(jobs, pool.imap(_several, jobs), strict=True):
             for each in told:
                 scores[number].add(each)
-    return tuple(lines(ALL[number], score) for number, score in scores.items())
+            if runs.stop == _runs(ALL[number], most):
+                done.append(_line(ALL[number], scores[number]))
+                print(f"  {done[-1].what}: {done[-1].measured}", file=sys.stderr, flush=True)
+    return tuple(done)
+
+
+def _runs(scenario: Scenario, most: int | None) -> int:
+    return min(scenario.runs, most or scenario.runs)
 
 
 def _chunks(runs: int) -> Iterator[range]:
     return (range(first, min(runs, first + _CHUNK)) for first in range(0, runs, _CHUNK))
 
 
-def _several(job: tuple[int, Iterable[int]]) -> tuple[int, list[Told]]:
+def _several(job: tuple[int, Iterable[int]]) -> list[Told]:
     number, runs = job
-    return number, [one(number, run) for run in runs]
+    return [one(number, run) for run in runs]
 
 
-def lines(scenario: Scenario, scores: Scores) -> Line:
+def _line(scenario: Scenario, scores: Scores) -> Line:
     ours = scores.ours
     what = f"{scenario.name}, {scenario.rate:g}/s"
     others = f"Flagger's rule {_short(scenario, scores.threshold)}, z-test {_short(scenario, scores.repeated)}"

@@ -32,6 +32,7 @@ from reld.core.verdict.errors import (
     errors_step,
     level,
     slight,
+    unsettled,
 )
 from reld.core.verdict.finding import Finding, Verdict
 from reld.core.verdict.hangs import Hangs, begin_hangs, hangs_seen
@@ -229,7 +230,7 @@ def _hold(detector: Detector, errors: float, failed: str) -> tuple[str, bool]:
         return f"both slots break a limit: {detector.limits.clause}", False
     if slight(detector.errors):
         return f"fails more often, though not much: {failed}", False
-    if errors >= OPEN and detector.share < 100:
+    if detector.share < 100 and (errors >= OPEN or unsettled(detector.errors)):
         return f"not clear yet: {failed}", False
     if detector.slowness.hold:
         return detector.slowness.hold, False
@@ -270,7 +271,8 @@ def _turned(detector: Detector, seconds: int) -> Detector:
 
 
 def _blind(detector: Detector) -> bool:
-    return detector.came == 0 and detector.expected >= _EXPECTED
+    came = detector.came or detector.hangs.new_waiting  # who waits for an answer did come
+    return not came and detector.expected >= _EXPECTED
 
 
 def _placed(

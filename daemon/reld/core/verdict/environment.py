@@ -73,7 +73,7 @@ def _both(state: Environment, seen: Counts) -> bool:
     rate = seen.old_rate
     if seen.old_failed < _LEAST_FAILURES or rate < max(_TROUBLE, _TIMES_WORSE * state.usual):
         return False
-    if seen.new_failed < 1:
+    if seen.new_failed < 1 or state.usual_requests < _PSEUDO_REQUESTS:
         return False
     # Drawn towards the old slot's rate: the one request that a small share had says little.
     new = (seen.new_failed + 2 * rate) / (seen.new + 2)

@@ -21,24 +21,23 @@ from dataclasses import dataclass
 BLOCK = 2
 """Seconds."""
 
-DRIPPING = 0.2
+DRIPPING = 0.1
 """The part of the stake that is set later, little by little: for faults that begin late."""
 
 _SHARE_HALF_LIFE = 60.0
 _SHARE_WEIGHT = 20.0  # requests that the share of the lanes counts for beside the counted ones
-_SEEN_HALF_LIFE = 300.0
+_SEEN_HALF_LIFE, _LATELY_HALF_LIFE = 300.0, 20.0
 _LEAST_SHARE = 0.001
 _FLOOR, _CEILING = -200.0, 300.0  # exp() of both is a number, and nobody ever comes back from there
 _LITTLE = 1e-80
 
-_CAPS = ((1, 1 / 3), (2, 0.4))
-"""(blocks, part of the needed evidence that so many adjacent blocks may bring together).
+_CAP, _PAIR_CAP = 1 / 3, 1 / 2
+"""Of the needed evidence, from one block and from two adjacent ones.
 
 Failures come in bursts: one process that stalls for two seconds says nothing about the release, be it
-a thousand requests. A burst of two seconds touches two blocks, so even two bursts do not suffice. A
-fault that stays needs ten seconds at most because of this (`tests.bench detector`: stalls)."""
-
-_KEPT = max(blocks for blocks, _ in _CAPS) - 1
+a thousand requests. Such a burst touches two blocks, and the old slot's next failures take away from
+what it brought: even two bursts are hardly ever enough. A fault that stays needs eight seconds at most
+because of this; a collapse has a path of its own (`tests.bench detector`: processes stall)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ class RatioEProcess:
 
     `logs`: of what each bet has (the mean of them and `cash` is the value). `share`: the candidate's
     lanes, 0 … 1. `recent_*`: requests that its real share is estimated from. `seen`: requests and
-    failures, fading. `gains`: what the last blocks brought.
+    failures, fading by half in five minutes, `lately` in 20 seconds. `gain`: what the block before brought.
     """
 
     needed: float
@@ -95,8 +94,9 @@ class RatioEProcess:
     recent_old: float = 0.0
     recent_new: float = 0.0
     seen: Counts = NOTHING
-    gains: tuple[float, ...] = ()
+    lately: Counts = NOTHING
     value: float = 0.0
+    gain: float = 0.0
 
 
 def begin(bet: Bet, alpha: float, planned: float) -> RatioEProcess:
@@ -116,8 +116,9 @@ def moved(process: RatioEProcess, share: float) -> RatioEProcess:
         0.0,
         0.0,
         process.seen,
-        process.gains,
+        process.lately,
         process.value,
+        process.gain,
     )
 
 
@@ -132,11 +133,11 @@ def peek(process: RatioEProcess, bet: Bet, block: Counts) -> float:
 def judged(process: RatioEProcess, bet: Bet, block: Counts, seconds: float) -> RatioEProcess:
     """After a whole block, and the time until the next one."""
     logs, cash = process.logs, process.cash
-    value = before = process.value
+    value = process.value
     if process.share and (block.old_failed or block.new_failed):
         logs = _played(process, bet, block)
         value = _value(cash, logs)
-        most = min(_CEILING, before + _allowed(process))
+        most = min(_CEILING, process.value + _allowed(process))
         if value > most:
             # Money that is thrown away: allowed at any time, and it cannot help the accuser.
             less = math.log(max(math.exp(most) - cash, _LITTLE)) - _log_mean(logs)
@@ -144,7 +145,6 @@ def judged(process: RatioEProcess, bet: Bet, block: Counts, seconds: float) -> R
             value = most
     dripped = max(_LITTLE, cash * -math.expm1(-seconds / process.planned))
     drop = math.log(dripped)
-    empty = min(_KEPT, max(0, int(seconds // BLOCK) - 1))
     fade = 0.5 ** (seconds / _SHARE_HALF_LIFE)
     return RatioEProcess(
         process.needed,
@@ -154,9 +154,10 @@ def judged(process: RatioEProcess, bet: Bet, block: Counts, seconds: float) -> R
         process.share,
         fade * (process.recent_old + block.old),
         fade * (process.recent_new + block.new),
-        _faded(process.seen, block, seconds),
-        (*process.gains, value - before, *(0.0,) * empty)[-_KEPT:],
+        _faded(process.seen, block, 0.5 ** (seconds / _SEEN_HALF_LIFE)),
+        _faded(process.lately, block, 0.5 ** (seconds / _LATELY_HALF_LIFE)),
         value,
+        value - process.value if seconds <= BLOCK else 0.0,
     )
 
 
@@ -189,12 +190,8 @@ def _played(process: RatioEProcess, bet: Bet, block: Counts) -> tuple[float, ...
 
 def _allowed(process: RatioEProcess) -> float:
     """What this block may bring at most."""
-    gains = process.gains
-    most = process.needed
-    for blocks, part in _CAPS:
-        others = sum(max(0.0, gain) for gain in gains[len(gains) - blocks + 1 :])
-        most = min(most, max(0.0, part * process.needed - others))
-    return most
+    pair = _PAIR_CAP * process.needed - max(0.0, process.gain)
+    return max(0.0, min(_CAP * process.needed, pair))
 
 
 def _value(cash: float, logs: tuple[float, ...]) -> float:
@@ -212,8 +209,7 @@ def _log_sum(one: float, other: float) -> float:
     return high + math.log1p(math.exp(low - high))
 
 
-def _faded(seen: Counts, block: Counts, seconds: float) -> Counts:
-    fade = 0.5 ** (seconds / _SEEN_HALF_LIFE)
+def _faded(seen: Counts, block: Counts, fade: float) -> Counts:
     return Counts(
         fade * (seen.old + block.old),
         fade * (seen.old_failed + block.old_failed),
