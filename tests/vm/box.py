@@ -1,0 +1,262 @@
+"""A Debian with systemd as PID 1, booted in a second, without KVM: systemd-nspawn over a read-only root.
+
+Works as root on a machine whose own PID 1 is anything. A box has its own processes, mounts, network
+(loopback only) and cgroups; all it writes goes into a tmpfs, which survives a reboot of the box and
+vanishes with it. Nothing of the host is changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+BOOT = 60.0  # seconds; two or three are usual
+_REBOOT = 133  # nspawn's exit status when the box asked for a reboot
+_CGROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup/systemd"))
+_UNIT = ("systemd-run", "--quiet", "--pipe", "--wait", "--collect")
+_numbers = itertools.count()
+
+
+class CommandFailed(AssertionError):
+    """A command in a box ended with another status than 0."""
+
+
+class Box:
+    """One machine. `layers` are directories or squashfs files, the uppermost first."""
+
+    def __init__(self, layers: list[Path], size: str = "2G") -> None:
+        self.name = f"relctl-{os.getpid()}-{next(_numbers)}"
+        self.place = Path(tempfile.mkdtemp(prefix=f"{self.name}."))
+        self.root = self.place / "root"
+        self._undo = contextlib.ExitStack()
+        self._nspawn: subprocess.Popen[bytes] | None = None
+        self.boots = 0
+        try:
+            self._make(layers, size)
+        except BaseException:
+            self.close()
+            raise
+
+    def _make(self, layers: list[Path], size: str) -> None:
+        self._undo.callback(shutil.rmtree, self.place, ignore_errors=True)
+        written = self.place / "written"
+        written.mkdir()
+        self._mount("-t", "tmpfs", "-o", f"size={size},mode=755", "box", str(written))
+        lower = [str(self._lower(number, layer)) for number, layer in enumerate(layers)]
+        self.upper = written / "upper"
+        for made in (self.upper, written / "work", self.root):
+            made.mkdir()
+        options = f"lowerdir={':'.join(lower)},upperdir={self.upper},workdir={written / 'work'}"
+        self._mount("-t", "overlay", "-o", options, "box", str(self.root))
+        # Boxes that share a cgroup would share nspawn's `payload` in it.
+        for hierarchy in _hierarchies():
+            group = hierarchy / self.name
+            group.mkdir()
+            self._undo.callback(_remove_cgroup, group)
+
+    def _lower(self, number: int, layer: Path) -> Path:
+        if layer.is_dir():
+            return layer
+        place = self.place / f"lower{number}"
+        place.mkdir()
+        self._mount("-t", "squashfs", "-o", "loop,ro", str(layer), str(place))
+        return place
+
+    def _mount(self, *arguments: str) -> None:
+        subprocess.run(["mount", *arguments], check=True)
+        self._undo.callback(_unmount, arguments[-1])
+
+    def boot(self) -> float:
+        """Returns the seconds until systemd says that everything is up (or that something failed)."""
+        began = time.monotonic()
+        self.boots += 1
+        console = (self.place / "console.log").open("ab")
+        groups = " ".join(str(h / self.name / "cgroup.procs") for h in _hierarchies())
+        with console:
+            self._nspawn = subprocess.Popen(
+                [
+                    "/bin/sh", "-c", f'for g in {groups}; do echo $$ > $g; done; exec "$@"', "sh",
+                    "systemd-nspawn", "--quiet", f"--directory={self.root}",
+                    f"--machine={self.name}", "--boot", "--register=no", "--keep-unit",
+                    "--private-network", "--resolv-conf=off", "--timezone=off",
+                    "--link-journal=no", "--console=pipe",
+                    # Any machine has it; reld takes a killed gate's sockets over with it.
+                    "--system-call-filter=pidfd_getfd",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+                start_new_session=True,
+            )  # fmt: skip
+        self._until_up(began)
+        return time.monotonic() - began
+
+    def _until_up(self, began: float) -> None:
+        while time.monotonic() < began + BOOT:
+            assert self._nspawn is not None
+            if self._nspawn.poll() is not None:
+                break
+            said = self._enter("systemctl", "is-system-running", "--wait")
+            if said is not None and said.stdout.strip() in ("running", "degraded"):
+                return
+            time.sleep(0.05)
+        tail = (self.place / "console.log").read_text(errors="replace")[-2000:]
+        raise AssertionError(f"{self.name} did not boot within {BOOT:g} s:\n{tail}")
+
+    def reboot(self) -> float:
+        """Asks the box's own systemd; seconds until it is up again."""
+        began = time.monotonic()
+        self.sh("systemctl reboot --no-block")
+        self._end(reboot=True)
+        self.boot()
+        return time.monotonic() - began
+
+    def power_off(self) -> None:
+        """In order, as at the end of a day; what was written stays until `close`."""
+        if self.init is not None:
+            os.kill(self.init, signal.SIGRTMIN + 4)
+            self._end(reboot=False)
+
+    def pull_the_plug(self) -> None:
+        """Every process is gone at once, nothing is told."""
+        if self.init is not None:
+            os.kill(self.init, signal.SIGKILL)
+            self._end(reboot=False)
+
+    def _end(self, *, reboot: bool) -> None:
+        if self._nspawn is None:
+            return
+        try:
+            status = self._nspawn.wait(60)
+        except subprocess.TimeoutExpired:
+            self._nspawn.kill()
+            status = self._nspawn.wait()
+        self._nspawn = None
+        assert status == _REBOOT or not reboot, f"instead of a reboot, nspawn ended with {status}"
+
+    @property
+    def init(self) -> int | None:
+        """The pid that the host knows the box's PID 1 by."""
+        if self._nspawn is None:
+            return None
+        pid = self._nspawn.pid
+        try:
+            return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        except (OSError, IndexError):
+            return None
+
+    def run(
+        self, *command: str, user: str = "", timeout: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """A command as a transient unit of the box's systemd: a clean environment, no terminal."""
+        by = [f"--uid={user}"] if user else []
+        ended = self._enter(*_UNIT, *by, "--", *_literally(command), timeout=timeout)
+        assert ended is not None, f"{self.name} is down"
+        return ended
+
+    def sh(self, line: str, *, user: str = "", timeout: float = 120) -> str:
+        """stdout of a shell line. Raises CommandFailed with all that it said."""
+        ended = self.run("/bin/bash", "-c", line, user=user, timeout=timeout)
+        if ended.returncode != 0:
+            raise CommandFailed(f"{line}: {ended.returncode}\n{ended.stdout}{ended.stderr}")
+        return ended.stdout
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """The same without waiting for its end; `command` may begin with options of systemd-run."""
+        assert self.init is not None
+        return subprocess.Popen(
+            [*_entering(self.init), *_UNIT, *_literally(command)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def _enter(
+        self, *command: str, timeout: float = 120
+    ) -> subprocess.CompletedProcess[str] | None:
+        if self.init is None:
+            return None
+        return subprocess.run(
+            [*_entering(self.init), *command],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            timeout=timeout, check=False,
+        )  # fmt: skip
+
+    def put(self, source: Path, target: str, mode: int = 0o644) -> None:
+        self.write(target, source.read_bytes(), mode)
+
+    def write(self, target: str, content: str | bytes, mode: int = 0o644) -> None:
+        """Written inside: seen from the host, an absolute symlink in the box leads out of it."""
+        assert self.init is not None, f"{self.name} is down"
+        subprocess.run(
+            [*_entering(self.init), "/bin/sh", "-c",
+             'mkdir -p "${0%/*}" && cat > "$0" && chmod "$1" "$0"', target, f"{mode:o}"],
+            input=content.encode() if isinstance(content, str) else content,
+            check=True,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Nothing is left: no process, mount, cgroup or file."""
+        with contextlib.suppress(OSError):
+            self.pull_the_plug()
+        if self._nspawn is not None:
+            self._nspawn.kill()
+            self._nspawn.wait()
+            self._nspawn = None
+        self._undo.close()
+        with contextlib.suppress(OSError):
+            os.rmdir(f"/run/systemd/nspawn/propagate/{self.name}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _literally(command: tuple[str, ...]) -> list[str]:
+    """A unit's command line has variables of its own; whose `$` it is must be said."""
+    return [word.replace("$", "$$") for word in command]
+
+
+def _entering(init: int) -> list[str]:
+    return ["nsenter", f"--target={init}", *("-m", "-u", "-i", "-p", "-n", "-C"), "--"]
+
+
+def _hierarchies() -> Iterator[Path]:
+    """Of cgroup v2 and, on a hybrid host, of systemd's own v1 hierarchy."""
+    found = [h for h in _CGROUPS if (h / "cgroup.procs").exists()]
+    yield from found or [Path("/sys/fs/cgroup")]
+
+
+def _remove_cgroup(group: Path) -> None:
+    for _ in range(100):
+        kill = group / "cgroup.kill"
+        with contextlib.suppress(OSError):
+            if kill.exists():
+                kill.write_text("1")
+        for place in sorted(group.rglob("*/"), reverse=True):
+            if place.is_dir():
+                with contextlib.suppress(OSError):
+                    place.rmdir()
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        if not group.exists():
+            return
+        time.sleep(0.05)
+
+
+def _unmount(place: str) -> None:
+    for _ in range(100):
+        if subprocess.run(["umount", place], capture_output=True, check=False).returncode == 0:
+            return
+        time.sleep(0.05)
+    subprocess.run(["umount", "--lazy", place], check=False)

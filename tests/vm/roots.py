@@ -1,0 +1,147 @@
+"""Root file systems of bare Debians, built once and kept: `python -m tests.vm.roots bookworm trixie`.
+
+A root has what a fresh server has (systemd, sshd, no Python packages, no nginx), and in apt's own cache
+the files of what relctl depends on: a box has no network, and `apt install ./relctl.deb` in it is still
+the real thing. One squashfs file per recipe, mounted read-only under an overlay: nothing to unpack.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+SUITES = ("bookworm", "trixie")
+
+_SERVER = (
+    "systemd", "systemd-sysv", "libpam-systemd", "dbus", "openssh-server", "openssh-client",
+    "iproute2", "procps", "ca-certificates",
+)  # fmt: skip
+# What the tests of man pages and completions need beside it.
+_SHELLS = ("bash-completion", "zsh", "fish", "man-db")
+# As a user's apt would fetch them, with what these recommend.
+_FETCHED = (
+    "nginx", "python3", "python3-aiohttp", "python3-click", "python3-psutil",
+    "python3-systemd",
+)  # fmt: skip
+_ONLY_WHERE_IT_IS = ("python3-watchfiles",)
+_BUILDER = (
+    "systemd", "systemd-sysv", "dbus", "build-essential", "debhelper", "dh-python", "lintian",
+    "pybuild-plugin-pyproject",
+    "python3-all", "python3-aiohttp", "python3-click", "python3-hatchling", "python3-psutil",
+    "python3-systemd",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """`fetched` lies in apt's cache, `maybe` too where the suite has it."""
+
+    name: str
+    suite: str
+    installed: tuple[str, ...]
+    fetched: tuple[str, ...] = ()
+    maybe: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> Path:
+        """Another recipe is another file; old ones can be removed at any time."""
+        mark = hashlib.sha256(repr((_HOOK, self)).encode()).hexdigest()[:12]
+        return cache() / f"{self.name}-{mark}.squashfs"
+
+
+# Half as much time as zstd's default level takes, and a tenth larger.
+_COMPRESSED = ("-comp", "zstd", "-Xcompression-level", "3")
+
+
+def cache() -> Path:
+    """Outside the tree: `make clean` keeps the roots. RELCTL_VM_CACHE names another place."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("RELCTL_VM_CACHE") or Path(base) / "relctl-vm")
+
+
+def server(suite: str) -> Recipe:
+    return Recipe(suite, suite, (*_SERVER, *_SHELLS), _FETCHED, _ONLY_WHERE_IT_IS)
+
+
+def builder(suite: str) -> Recipe:
+    """A Debian that builds the package and looks at it with its own lintian."""
+    return Recipe(f"{suite}-builder", suite, _BUILDER)
+
+
+# (mmdebstrap's apt takes no recommended packages, a server's does.)
+_HOOK = """
+set -e
+rm -f "$1"/etc/ssh/ssh_host_*
+[ ! -x "$1/usr/bin/ssh-keygen" ] || chroot "$1" ssh-keygen -A
+echo vm > "$1/etc/hostname"
+: > "$1/etc/machine-id"
+for package in $MAYBE; do
+    ! chroot "$1" apt-cache show "$package" >/dev/null 2>&1 || FETCHED="$FETCHED $package"
+done
+[ -z "$FETCHED" ] || chroot "$1" apt-get -qq -y -o APT::Install-Recommends=true \\
+    --download-only install $FETCHED
+"""
+
+
+def build(recipe: Recipe) -> Path:
+    """The root's file, built where it is missing (a minute and the network).
+
+    Raises CalledProcessError.
+    """
+    if recipe.file.exists():
+        return recipe.file
+    began = time.monotonic()
+    recipe.file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="relctl-root.") as place:
+        root, image = Path(place) / "root", Path(place) / "image"
+        subprocess.run(
+            [
+                "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase",
+                f"--include={','.join(recipe.installed)}", *_apt_options(),
+                "--dpkgopt=path-exclude=/usr/share/locale/*",
+                "--dpkgopt=force-unsafe-io",
+                "--skip=cleanup/apt",
+                f"--customize-hook={_HOOK}",
+                recipe.suite, str(root),
+            ],
+            check=True,
+            env={
+                **os.environ,
+                "FETCHED": " ".join(recipe.fetched),
+                "MAYBE": " ".join(recipe.maybe),
+            },
+        )  # fmt: skip
+        subprocess.run(
+            ["mksquashfs", root, image, *_COMPRESSED, "-quiet", "-no-progress", "-noappend"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        # Within one file system, so that a half root is never taken for a whole one.
+        staged = recipe.file.with_suffix(f".{os.getpid()}")
+        subprocess.run(["cp", image, staged], check=True)
+        staged.rename(recipe.file)
+    print(f"{recipe.file.name}: built in {time.monotonic() - began:.0f} s", flush=True)
+    return recipe.file
+
+
+def _apt_options() -> list[str]:
+    """What this machine's own apt was told about proxies and about clocks."""
+    wanted = ("Check-Valid-Until", "Check-Date", "http::Proxy", "https::Proxy")
+    dump = subprocess.run(
+        ["apt-config", "dump", "--format", '%f "%v"%n', "Acquire"],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    said = [line for line in dump.splitlines() if line.split(" ")[0].endswith(wanted)]
+    return [f"--aptopt={line}" for line in said]
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or SUITES:
+        suite, _, kind = name.partition("-")
+        build(builder(suite) if kind == "builder" else server(suite))
