@@ -1,5 +1,7 @@
 """`python -m tests.sim FIRST COUNT`: tell that many stories, say how fast and what they came by.
 
+`python -m tests.sim shrink SEED`: the fewest acts with which that story still breaks, as a script.
+
 Ends with 1 when a story broke an invariant, or when some phase, outcome or kind was never reached: a
 simulator that does not go there proves nothing about it.
 """
@@ -12,7 +14,7 @@ import time
 from collections import Counter
 
 from reld.core.model import Kind, Outcome, Phase
-from tests.sim.stories import tell
+from tests.sim.stories import length, shrunk, tell
 
 MUST_SEE = (
     *(f"phase {phase}" for phase in Phase),
@@ -31,9 +33,12 @@ def main(first: int, count: int) -> int:
     broken = 0
     for seed in range(first, first + count):
         try:
-            seen += tell(seed).seen
+            world = tell(seed)
+            seen += world.seen
+            seen["rollouts"] += len(world.ended)
         except AssertionError as error:
             broken += 1
+            print(f"python -m tests.sim shrink {seed}", file=sys.stderr)
             print(f"seed {seed}: {type(error).__name__}: {error}", file=sys.stderr)
     took = time.monotonic() - began
     for what in sorted(seen):
@@ -45,6 +50,22 @@ def main(first: int, count: int) -> int:
     return 1 if broken or missing else 0
 
 
+def shrink(seed: int) -> int:
+    try:
+        acts, why, world = shrunk(seed)
+    except ValueError as error:
+        print(error)
+        return 0
+    print(f"story {seed} needs {len(acts)} of its {length(seed)} acts: {why}")
+    print(f"chances: {world.faults}")
+    print(*world.script, sep="\n")
+    print("and what reld made of it, at the end:")
+    print(*(line[:200] for line in world.log[-12:]), sep="\n")
+    return 1
+
+
 if __name__ == "__main__":
     logging.getLogger("reld").setLevel(logging.CRITICAL)  # a disk that fails is part of the story
+    if sys.argv[1] == "shrink":
+        sys.exit(shrink(int(sys.argv[2])))
     sys.exit(main(*(int(word) for word in sys.argv[1:3])))

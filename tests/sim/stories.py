@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from dataclasses import replace
 
 from reld.core import commands as c
@@ -90,11 +91,11 @@ def random_command(r: random.Random, state: State) -> c.Command:
     return r.choice(weighted or begins)
 
 
-def tell(seed: int) -> World:
-    """One story; raises Violation where the design is broken."""
+def tell(seed: int, acts: Collection[int] | None = None) -> World:
+    """One story, or only those acts of it; raises Violation where the design is broken."""
     world = prepared(seed)
     try:
-        play(world)
+        play(world, acts)
     finally:
         world.close()
     return world
@@ -107,13 +108,23 @@ def prepared(seed: int) -> World:
     return World(seed, faults_of(r), external)
 
 
-def play(world: World) -> None:
+def length(seed: int) -> int:
+    """How many acts the story of this seed has."""
+    return random.Random(f"story {seed}").randrange(4, 30)
+
+
+def play(world: World, acts: Collection[int] | None = None) -> None:
     """Trouble first, then calm, which has to lead to rest."""
-    r = random.Random(f"story {world.seed}")
-    world.run(r.uniform(0.0, 5.0))
-    for _ in range(r.randrange(4, 30)):
-        act(world, r)
+    world.run(random.Random(f"story {world.seed} begins").uniform(0.0, 5.0))
+    for number in range(length(world.seed)):
+        if acts is not None and number not in acts:
+            continue
+        # Chance of its own, so that an act is the same one when others are left out.
+        r = random.Random(f"story {world.seed} act {number}")
+        at = world.now
+        world.script.append(f"{at:8.2f}  act {number:2}: {act(world, r)}")
         world.run(r.choice(PAUSES) * r.random())
+    world.script.append(f"{world.now:8.2f}  calm")
     world.calm()
     for turn in range(int(QUIET_TIME / 10)):
         world.run(10.0)
@@ -126,33 +137,83 @@ def play(world: World) -> None:
     check_tidy(world)
 
 
-def act(world: World, r: random.Random) -> None:
-    """One thing that a person or bad luck does."""
+def act(world: World, r: random.Random) -> str:
+    """One thing that a person or bad luck does; what it was."""
     dice = r.random()
     alive = [p for p in world.processes.values() if p.alive and not p.held]
     outside = world.external_process
     if dice < 0.45:
-        command = random_command(r, world.state)
-        if not (isinstance(command, c.Begin) and c.already(world.state, command)):
-            world.command(command)
-    elif dice < 0.6 and alive:
-        world.die(r.choice(alive))
-    elif dice < 0.68 and alive:
-        r.choice([*alive, outside] if outside is not None else alive).sick = True
-    elif dice < 0.74 and alive:
-        r.choice([*alive, outside] if outside is not None else alive).sick = False
-    elif dice < 0.88:
+        return typed(world, random_command(r, world.state))
+    if dice < 0.6 and alive:
+        process = r.choice(alive)
+        world.die(process)
+        return f"instance {process.number} dies"
+    if dice < 0.74 and alive:
+        process = r.choice([*alive, outside] if outside is not None else alive)
+        process.sick = dice < 0.68
+        return f"instance {process.number} is {'sick' if process.sick else 'well'}"
+    if dice < 0.88:
         world.kill_reld()
-        world.run(r.uniform(0.0, 3.0))
+        away = r.uniform(0.0, 3.0)
+        world.run(away)
         world.start_reld()
-    elif dice < 0.92:
+        return f"reld is killed, and back after {away:.2f} s"
+    if dice < 0.92:
         world.reboot()
-        world.run(r.uniform(0.0, 1.0))
+        away = r.uniform(0.0, 1.0)
+        world.run(away)
         world.start_reld()
-    elif dice < 0.96:
+        return f"the machine reboots, reld starts after {away:.2f} s"
+    if dice < 0.96:
         world.frozen_disk = not world.frozen_disk
-    else:
-        too_late(world)
+        return f"the disk {'freezes' if world.frozen_disk else 'thaws'}"
+    too_late(world)
+    return "abort while it commits, and an instance of the old slot dies"
+
+
+def typed(world: World, command: c.Command) -> str:
+    """What a person types, and what reld says."""
+    words = type(command).__name__.lower()
+    if isinstance(command, c.Begin):
+        words = f"{command.kind} {command.release or ''}".rstrip()
+        words += f" {list(command.policy.steps)} x{command.policy.slot.instances}"
+        said = c.already(world.state, command)
+        if said:
+            return f"{words}: {said}"
+    return f"{words}: {world.command(command) or 'accepted'}"
+
+
+def shrunk(seed: int) -> tuple[list[int], str, World]:
+    """The fewest acts found with which the story still breaks, how, and the world it left.
+
+    Raises ValueError when it does not break at all.
+    """
+    acts = list(range(length(seed)))
+    broken = _breaks(seed, acts)
+    if broken is None:
+        raise ValueError(f"story {seed} breaks nothing")
+    part = max(1, len(acts) // 2)
+    while part:
+        for first in range(0, len(acts), part):
+            fewer = acts[:first] + acts[first + part :]
+            found = _breaks(seed, fewer)
+            if found is not None:
+                acts, broken = fewer, found
+                break
+        else:
+            part //= 2
+    return acts, *broken
+
+
+def _breaks(seed: int, acts: Collection[int]) -> tuple[str, World] | None:
+    world = prepared(seed)
+    try:
+        play(world, acts)
+    except AssertionError as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0], world
+    finally:
+        world.close()
+    return None
 
 
 def too_late(world: World) -> None:

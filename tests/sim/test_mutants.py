@@ -223,3 +223,22 @@ MUTANTS = [
 def test_the_stories_catch(mutant, monkeypatch):
     mutant(monkeypatch)
     assert caught() is not None
+
+
+def test_a_story_that_breaks_shrinks_to_the_few_acts_that_it_needs(monkeypatch):
+    sigterm_before_the_drain(monkeypatch)
+    seed = next(seed for seed in range(SEEDS) if breaks(seed, None))
+    acts, why, world = stories.shrunk(seed)
+    assert breaks(seed, acts)
+    assert "drain" in why or "signalled" in why
+    assert 0 < len(acts) <= 4, world.script
+    assert not any(breaks(seed, [a for a in acts if a != one]) for one in acts)
+    assert len(world.script) >= len(acts)
+
+
+def breaks(seed, acts):
+    try:
+        stories.tell(seed, acts)
+    except AssertionError:
+        return True
+    return False

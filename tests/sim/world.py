@@ -123,6 +123,7 @@ class World:
         self.last_named: dict[str, float] = {}
         self.late: list[ev.Event] = []
         self.log: list[str] = []
+        self.script: list[str] = []  # what was done to it, for people
         self.frozen_disk = False
         self.ended: list[int] = []
         self.receipts: list[int] = []

@@ -281,3 +281,18 @@ def test_the_state_does_not_grow_and_holds_only_numbers():
             assert math.isfinite(found.errors)
             assert math.isfinite(found.odds)
     assert look(detector) <= early + 120
+
+
+@pytest.mark.parametrize("stragglers", [0, 9])
+def test_at_100_percent_stragglers_of_before_are_no_control(stragglers):
+    detector = next_step(begin(VerdictSettings()), 50)
+    for second in range(60):
+        detector = observe(detector, Sample(second, 50, Tally(200), Tally(200)))
+    detector = next_step(detector, 100)
+    detector = observe(detector, Sample(60, 100, Tally(stragglers)))
+    found = []
+    for second in range(61, 200):
+        detector = observe(detector, Sample(second, 100, Tally(), Tally(400, 260)))
+        found.append(find(detector).verdict)
+    assert Verdict.WORSE not in found
+    assert found[-1] is Verdict.DOUBT

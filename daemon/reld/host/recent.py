@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 
+from reld.core.model import Color
 from reld.core.verdict.sample import Tally, upper
 
 RATE_OVER = 600.0
 """Seconds over which requests per second are counted; at least a minute of it must have been seen."""
 RATE_AT_LEAST = 60.0
+SHOWN = 10.0
+"""Seconds of traffic that are shown to people."""
 _BIN = 10
 _FORGET_AT = 50_000
 """Timed requests after which every count is halved: an hour of a small app, and bounded for a big one."""
@@ -50,6 +53,39 @@ class Recent:
     def histogram(self) -> tuple[tuple[int, int], ...]:
         """(bucket, count), ascending."""
         return tuple(sorted(self.times.items()))
+
+
+class Lately:
+    """What each slot was dealt in the last seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, Color, Tally]] = deque()
+
+    def add(self, color: Color, tally: Tally, now: float) -> None:
+        self._seen.append((now, color, tally))
+        while self._seen[0][0] < now - SHOWN:
+            self._seen.popleft()
+
+    def of_each(self, now: float) -> dict[Color, tuple[float, Tally]]:
+        """Over how many seconds, and the counts. May be asked from another thread."""
+        found: dict[Color, list[Tally]] = {}
+        for at, color, tally in tuple(self._seen):
+            if at >= now - SHOWN:
+                found.setdefault(color, []).append(tally)
+        return {color: (SHOWN, _sum(tallies)) for color, tallies in found.items()}
+
+
+def _sum(tallies: list[Tally]) -> Tally:
+    times: dict[int, int] = {}
+    for tally in tallies:
+        for bucket, count in tally.times:
+            times[bucket] = times.get(bucket, 0) + count
+    return Tally(
+        sum(t.requests for t in tallies),
+        sum(t.failures for t in tallies),
+        sum(t.refusals for t in tallies),
+        tuple(sorted(times.items())),
+    )
 
 
 def percentile(times: dict[int, int], fraction: float) -> float | None:

@@ -162,7 +162,9 @@ class Releases:
         snapshot = await self._hook_snapshot(running)
         argv: tuple[str, ...] = getattr(snapshot.hooks, name)
         values = {"release": snapshot.release, "directory": snapshot.directory}
-        mark = f"{self._state().app}.{self._state().boot[:8]}.hook.{rollout}.{name}"
+        # The port tells two relds apart that look after apps of one name.
+        port = tcp_port(self._snapshots.config.gate.listen)
+        mark = f"{self._state().app}.{self._state().boot[:8]}.{port}.hook.{rollout}.{name}"
         env = {
             **release_environment(snapshot, clean_environment(os.environ)),
             "RELCTL_APP": self._state().app,

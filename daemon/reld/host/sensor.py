@@ -10,7 +10,6 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -23,13 +22,14 @@ from reld.engine import Post
 from reld.errors import GateError
 from reld.host.checkpoint import Checkpoint, Checkpoints
 from reld.host.pulse import Pulse
-from reld.host.recent import Recent
+from reld.host.recent import Lately, Recent
 from reld.host.vitals import Vitals
 from reld.host.watching import Watching
-from reld.nginx import connections, thinning
+from reld.nginx import connections
 from reld.nginx.counting import Counted, Counting
 from reld.nginx.gate import Gate
 from reld.nginx.requests import Tail
+from reld.nginx.thinning import Thinner
 
 log = logging.getLogger("reld.sensor")
 
@@ -40,8 +40,6 @@ JUDGED_EVERY = 1.0
 WRITTEN_AFTER = 0.15
 """Seconds after which every request that has ended is in the log."""
 THINNED = "under this load the log has one in ten of the old slot's good requests"
-SHOWN = 10
-"""Seconds of traffic that are shown to people."""
 
 
 class Sensor:
@@ -65,11 +63,9 @@ class Sensor:
         self._ended: tuple[int, Mapping[Color, Counts]] | None = None
         self._counting = Counting(())
         self._counts_for: frozenset[str] = frozenset()
-        self._shown: deque[tuple[float, Color, Tally]] = deque()
+        self._lately = Lately()
         self._weighed_at = 0.0
-        self._requests = 0
-        self._requests_at = boottime()
-        self._thinning = thinning.is_on(gate.settings.thin)
+        self._thinner = Thinner(gate.settings.thin, boottime())
         self._pulse = Pulse(gate)
         self._saved: Checkpoint | None = None
         self._kept_well = True
@@ -127,12 +123,7 @@ class Sensor:
 
     def lately(self) -> Mapping[Color, tuple[float, Tally]]:
         """What each slot was dealt in the last seconds: over how many seconds, and the counts."""
-        since = boottime() - SHOWN
-        found: dict[Color, list[Tally]] = {}
-        for at, color, tally in tuple(self._shown):
-            if at >= since:
-                found.setdefault(color, []).append(tally)
-        return {color: (float(SHOWN), _sum(tallies)) for color, tallies in found.items()}
+        return self._lately.of_each(boottime())
 
     # with the lock held, in a thread
 
@@ -218,7 +209,7 @@ class Sensor:
             counted = self._live_counting().feed(lines)
             colors = (self._state().live, None)
         self._pulse.heard(counted.beat)
-        self._requests += counted.requests
+        self._thinner.saw(counted.requests)
         self._learn(counted, colors, now)
         return True
 
@@ -238,9 +229,7 @@ class Sensor:
             for color, tally in zip(colors, (sample.old, sample.new), strict=True):
                 self._recent.add(tally, now)
                 if color is not None and tally.requests:
-                    self._shown.append((now, color, tally))
-        while self._shown and self._shown[0][0] < now - SHOWN:
-            self._shown.popleft()
+                    self._lately.add(color, tally, now)
 
     def _tended(self) -> None:
         with self._lock:
@@ -260,7 +249,7 @@ class Sensor:
                     pass
                 self._save()
             self._gate.tend_log(self._tail)
-            self._thin()
+            self._thinner.decide(boottime())
 
     def _watches(self, rollout: int) -> bool:
         if self._kept is not None and self._kept.rollout == rollout:
@@ -281,20 +270,6 @@ class Sensor:
         self._save()
         self._ended = (rollout, watching.counts())
         self._watching = None
-
-    def _thin(self) -> None:
-        """Too many lines: the gate leaves most of the dull ones out."""
-        now = boottime()
-        if now < self._requests_at + 1.0:
-            return
-        rate = self._requests / (now - self._requests_at)
-        self._requests, self._requests_at = 0, now
-        wanted = thinning.wanted(self._thinning, rate)
-        if wanted is not self._thinning:
-            log.info("%.0f requests a second: thinning the log is %s", rate, wanted)
-            flag = self._gate.settings.thin
-            (thinning.on if wanted else thinning.off)(flag)
-            self._thinning = wanted
 
     def _save(self) -> None:
         """What cannot be kept now is kept later: nothing is judged less well for it."""
@@ -335,7 +310,7 @@ class Sensor:
             finding = Finding(Verdict.WORSE, dying, known=finding.known)
         elif silent and finding.verdict is not Verdict.WORSE:
             finding = Finding(Verdict.BLIND, silent, known=finding.known)
-        if self._thinning:
+        if self._thinner.thins:
             finding = replace(finding, known=f"{finding.known}; {THINNED}")
         none = Counts()
         return Judged(
@@ -347,16 +322,3 @@ class Sensor:
             self.rate(),
             self._vitals.leak(watching.rollout),
         )
-
-
-def _sum(tallies: list[Tally]) -> Tally:
-    times: dict[int, int] = {}
-    for tally in tallies:
-        for bucket, count in tally.times:
-            times[bucket] = times.get(bucket, 0) + count
-    return Tally(
-        sum(t.requests for t in tallies),
-        sum(t.failures for t in tallies),
-        sum(t.refusals for t in tallies),
-        tuple(sorted(times.items())),
-    )

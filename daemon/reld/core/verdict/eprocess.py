@@ -124,7 +124,7 @@ def moved(process: RatioEProcess, share: float) -> RatioEProcess:
 
 def peek(process: RatioEProcess, bet: Bet, block: Counts) -> float:
     """The value, were the block over."""
-    if not (block.old_failed or block.new_failed) or not process.share:
+    if not _bets(process, block):
         return process.value
     value = _value(process.cash, _played(process, bet, block))
     return min(value, process.value + _allowed(process))
@@ -134,7 +134,7 @@ def judged(process: RatioEProcess, bet: Bet, block: Counts, seconds: float) -> R
     """After a whole block, and the time until the next one."""
     logs, cash = process.logs, process.cash
     value = process.value
-    if process.share and (block.old_failed or block.new_failed):
+    if _bets(process, block):
         logs = _played(process, bet, block)
         value = _value(cash, logs)
         most = min(_CEILING, process.value + _allowed(process))
@@ -167,6 +167,11 @@ def rested(process: RatioEProcess, block: Counts, seconds: float) -> RatioEProce
 
 
 _NO_BET = Bet(())
+
+
+def _bets(process: RatioEProcess, block: Counts) -> bool:
+    """At 0 and at 100 % chance deals nothing: the few stragglers of before are no control."""
+    return 0 < process.share < 1 and bool(block.old_failed or block.new_failed)
 
 
 def share(process: RatioEProcess) -> float:
