@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from reld import __version__, config_file
@@ -21,7 +23,8 @@ def main() -> int:
         print("\n".join(findings) if findings else f"{path}: fine")
         return 8 if findings else 0
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    from reld.daemon import Places, serve
+    with _without_the_cpp_library():
+        from reld.daemon import Places, serve
 
     try:
         config = config_file.load(path, uid=os.geteuid())
@@ -36,6 +39,17 @@ def main() -> int:
             print(f"hint: {error.hint}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+@contextlib.contextmanager
+def _without_the_cpp_library() -> Iterator[None]:
+    """The frozenlist of aiohttp loads libstdc++ for lists of a few handlers: 1 MB for nothing."""
+    name = "FROZENLIST_NO_EXTENSIONS"
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[name]  # it is none of the app's business
 
 
 def _directory(variable: str, root: str, app: str) -> Path:

@@ -92,7 +92,7 @@ class SimHost:
                 await self._often(1.0, lambda: self._judge(number, post))
             case fx.AskOld(rollout=number):
                 await asyncio.sleep(r.uniform(0.05, 2.0))
-                post(ev.OldAsked(number, world.chance(0.5)))
+                self._asked_old(number, post)
             case fx.SetShield(rollout=number, on=on):
                 (world.unshielded.discard if on else world.unshielded.add)(number)
                 post(ev.ShieldSet(number, on))
@@ -177,6 +177,17 @@ class SimHost:
     def _answers(self, process: Process) -> bool:
         ready = process.ready_at is not None and self._world.now >= process.ready_at
         return process.alive and not process.held and ready and not process.sick
+
+    def _asked_old(self, rollout: int, post: Post) -> None:
+        world = self._world
+        running = world.state.rollout
+        slot = world.state.slot(running.old) if running is not None else None
+        if slot is None:
+            return
+        processes = [world.process(i.number) for i in slot.instances]
+        ready = all(p is not None and self._answers(p) for p in processes)
+        smokes = not world.chance(world.faults.smoke_fails)
+        post(ev.OldAsked(rollout, ready and smokes))
 
     def _live(self, number: int) -> ev.Event:
         process = self._world.process(number)

@@ -85,7 +85,8 @@ class Server:
         if sock is None:
             await self.listen_again(path, group=group)
         else:
-            self._at = (path, path.stat().st_ino)
+            with contextlib.suppress(OSError):  # it may have another name, or none
+                self._at = (path, path.stat().st_ino)
             self._listening = await self._listen(sock)
 
     async def listen_again(self, path: Path, *, group: str | None = None) -> None:

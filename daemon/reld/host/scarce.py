@@ -13,7 +13,7 @@ from typing import Any
 
 log = logging.getLogger("reld")
 
-THREADS = 8
+THREADS = 4
 
 
 def prepare(loop: asyncio.AbstractEventLoop) -> None:
