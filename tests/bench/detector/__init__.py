@@ -2,6 +2,7 @@
 
     python -m tests.bench detector                   the full numbers
     python -m tests.bench.detector --runs 500        at most 500 rollouts of each kind
+    python -m tests.bench.detector --only stall      some of the kinds
 
 Seeded: the same numbers come out each time. What is simulated is described in `traffic`, `scenarios`
 (what happens) and `rollout` (the default policy).
@@ -60,11 +61,14 @@ def one(number: int, run: int) -> Told:
     return roll(world, seed, scenario.tick)
 
 
-def measure(most: int | None = None) -> tuple[Line, ...]:
-    """`most`: rollouts of each scenario, None: as many as it wants."""
+def measure(most: int | None = None, only: str = "") -> tuple[Line, ...]:
+    """`most`: rollouts of each scenario, None: as many as it wants. `only`: those with this in their
+    names.
+    """
     jobs = [
         (number, runs)
         for number, scenario in enumerate(ALL)
+        if only in scenario.name
         for runs in _chunks(_runs(scenario, most))
     ]
     scores = {number: Scores(Score(), Score(), Score()) for number in range(len(ALL))}
