@@ -146,7 +146,8 @@ class Engine:
             self._works.pop(effect).task.cancel()
         for effect in self._pauses.keys() - wanted:
             self._pauses.pop(effect).cancel()
-        for effect in wanted - self._works.keys() - self._pauses.keys():
+        # In one order everywhere: a set's own differs from process to process.
+        for effect in sorted(wanted - self._works.keys() - self._pauses.keys(), key=repr):
             if effect in safe or moves_lanes_back(effect):
                 self._begin(effect)
         self._set_alarm()

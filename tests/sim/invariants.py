@@ -80,7 +80,8 @@ def may_signal(world: World, process: Process) -> None:
         return
     slot = world.slot_of(process.number)
     serves = world.serving.routing.default
-    truly_live = slot is not None and serves is not None and serves.color is slot.color
+    # Nobody is served while a reload of unknown end took effect: nursing the slot harms nobody then.
+    truly_live = slot is not None and (serves is None or serves.color is slot.color)
     believed = slot is not None and role(world.state, slot.color) is Role.LIVE
     if slot is not None and truly_live and believed:
         _may_nurse(world, process)
@@ -219,10 +220,16 @@ def silence_is_told(world: World, before: State, after: State) -> None:
 def verdicts_are_obeyed(world: World, before: State, after: State) -> None:
     """The share grows only on what was heard, and what is clearly worse gets no request more."""
     was, now = before.rollout, after.rollout
-    if was is None or now is None or was.id != now.id or was.id in world.promoted:
+    if was is None or now is None or was.id != now.id:
         return
     old = after.slot(now.old)
-    if old is None or old.dead or not now.policy.verdict.act or now.full:
+    if old is None or old.dead or not now.policy.verdict.act:
+        return
+    stays = now.phase in (Phase.SHIFTING, Phase.BAKING)
+    ready = all(i.state is InstanceState.READY for i in old.instances)
+    if stays and ready and now.watch.finding.verdict is Verdict.WORSE:
+        raise Violation("it is clearly worse, the old slot is ready, and it stays")
+    if was.id in world.promoted or now.full:
         return
     grows = now.wanted_share > was.wanted_share > 0 and was.step_since is not None
     verdict = now.watch.finding.verdict
@@ -230,9 +237,6 @@ def verdicts_are_obeyed(world: World, before: State, after: State) -> None:
         raise Violation(f"the verdict is {verdict}, and the share grows to {now.wanted_share} %")
     if grows and now.watch.read_to - (was.step_since or 0.0) < now.policy.step_time:
         raise Violation(f"the log was not read, and the share grows to {now.wanted_share} %")
-    serves = now.phase in (Phase.SHIFTING, Phase.BAKING) and not now.waiting
-    if serves and verdict is Verdict.WORSE:
-        raise Violation("it is clearly worse, nothing says why it stays")
 
 
 def a_pause_holds(world: World, before: State, after: State) -> None:
