@@ -37,7 +37,7 @@ def installed(request: pytest.FixtureRequest, deb: Path) -> Iterator[Installed]:
         box.boot()
         machine.add_package(box, deb)
         began = time.monotonic()
-        said = machine.apt(box, f"install /root/{deb.name}")
+        said = machine.apt(box, f"install /srv/{deb.name}")
         seconds = time.monotonic() - began
         machine.add_site(box)
         box.power_off()

@@ -36,7 +36,7 @@ def version(deb: Path) -> str:
 
 
 def add_package(box: Box, deb: Path) -> None:
-    box.put(deb, f"/root/{deb.name}")
+    box.put(deb, f"/srv/{deb.name}")
 
 
 def apt(box: Box, what: str) -> str:
@@ -49,7 +49,7 @@ def add_site(box: Box) -> None:
     box.put(EXAMPLES / "site.conf", "/etc/nginx/sites-enabled/web")
     for release in RELEASES:
         box.put(HERE / "serve.py", f"/srv/web/releases/{release}/serve.py")
-    box.put(HERE / "load.py", "/root/load.py")
+    box.put(HERE / "load.py", "/srv/load.py")
     box.write("/etc/relctl/web.toml", CONFIG)
     box.sh("nginx -t 2>&1 && systemctl reload nginx")
 
@@ -103,9 +103,9 @@ class Load:
 
     def __enter__(self) -> Self:
         self._running: subprocess.Popen[str] = self._box.start(
-            "--unit=load", "/usr/bin/python3", "/root/load.py", "120", str(self._clients)
+            "--unit=load", "/usr/bin/python3", "/srv/load.py", "120", str(self._clients)
         )
-        until("the load to begin", lambda: self._box.sh("pgrep -f /root/load.py"))
+        until("the load to begin", lambda: self._box.sh("pgrep -f /srv/load.py"))
         time.sleep(0.5)
         return self
 

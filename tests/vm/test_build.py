@@ -22,15 +22,15 @@ SOURCES = (
 def test_debian_13_builds_the_package_and_its_lintian_is_content_with_both(deb: Path):
     with Box([roots.build(roots.builder("trixie"))]) as box:
         box.boot()
-        box.write("/root/src.tar", _sources())
+        box.write("/srv/src.tar", _sources())
         said = box.sh(
-            "mkdir /src && tar -C /src -xf /root/src.tar && make -C /src deb 2>&1", timeout=600
+            "mkdir /src && tar -C /src -xf /srv/src.tar && make -C /src deb 2>&1", timeout=600
         )
         assert f"dist/{deb.name}" in said
-        box.put(deb, f"/root/{deb.name}")
-        here = box.run("lintian", "--fail-on=error,warning", f"/root/{deb.name}")
+        box.put(deb, f"/srv/{deb.name}")
+        here = box.run("lintian", "--fail-on=error,warning", f"/srv/{deb.name}")
         assert here.returncode == 0, here.stdout
-        names = f"diff <(dpkg -c /root/{deb.name} | awk '{{print $6}}' | sort) "
+        names = f"diff <(dpkg -c /srv/{deb.name} | awk '{{print $6}}' | sort) "
         names += f"<(dpkg -c /src/dist/{deb.name} | awk '{{print $6}}' | sort)"
         assert box.run("/bin/bash", "-c", names).stdout == ""
 

@@ -66,7 +66,7 @@ def test_an_upgrade_in_the_middle_of_a_rollout_loses_nothing(serving: Box, newer
         serving.sh("relctl switch v2 --step-time 4s --no-wait")
         machine.until("traffic to move", lambda: machine.status(serving)["rollout"]["percent"])
         new = {i["pid"] for s in machine.status(serving)["slots"].values() for i in s["instances"]}
-        machine.apt(serving, f"install /root/{newer.name}")
+        machine.apt(serving, f"install /srv/{newer.name}")
         now = machine.status(serving)
         assert now["rollout"]["phase"] in ("shifting", "baking")
         assert {i["pid"] for s in now["slots"].values() for i in s["instances"]} == new >= before
@@ -81,8 +81,8 @@ def test_an_upgrade_in_the_middle_of_a_rollout_loses_nothing(serving: Box, newer
 def test_a_downgrade_leaves_the_app_alone(serving: Box, deb: Path, newer: Path):
     machine.add_package(serving, newer)
     before = machine.pids(serving)
-    machine.apt(serving, f"install /root/{newer.name}")
-    machine.apt(serving, f"install --allow-downgrades /root/{deb.name}")
+    machine.apt(serving, f"install /srv/{newer.name}")
+    machine.apt(serving, f"install --allow-downgrades /srv/{deb.name}")
     assert machine.until("reld", lambda: machine.pids(serving)) == before
     assert machine.version(newer) not in serving.sh("relctl version")
 
@@ -103,7 +103,7 @@ def test_removing_leaves_the_app_serving_and_says_so(serving: Box):
 def test_installing_again_after_a_removal_adopts_what_still_runs(serving: Box, deb: Path):
     before = machine.pids(serving)
     machine.apt(serving, "remove relctl")
-    machine.apt(serving, f"install /root/{deb.name}")
+    machine.apt(serving, f"install /srv/{deb.name}")
     serving.sh("systemctl start reld@web")
     assert machine.pids(serving) == before
 
@@ -125,7 +125,7 @@ def test_purging_leaves_nothing(serving: Box):
     serving.sh("rm /etc/nginx/sites-enabled/web; systemctl reload nginx; sleep 1")
     machine.apt(serving, "purge relctl")
     left = "find / -xdev -path /proc -prune -o \\( -name '*relctl*' -o -name '*reld*' \\) -print"
-    known = ("/root/relctl_", "/var/log/journal")
+    known = ("/srv/relctl_", "/var/log/journal")
     assert [f for f in serving.sh(left).split() if not f.startswith(known)] == []
     assert serving.run("getent", "group", "relctl").returncode == 2
     assert "relctl" not in serving.sh("dpkg-query -W")
