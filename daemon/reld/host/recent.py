@@ -72,20 +72,7 @@ class Lately:
         for at, color, tally in tuple(self._seen):
             if at >= now - SHOWN:
                 found.setdefault(color, []).append(tally)
-        return {color: (SHOWN, _sum(tallies)) for color, tallies in found.items()}
-
-
-def _sum(tallies: list[Tally]) -> Tally:
-    times: dict[int, int] = {}
-    for tally in tallies:
-        for bucket, count in tally.times:
-            times[bucket] = times.get(bucket, 0) + count
-    return Tally(
-        sum(t.requests for t in tallies),
-        sum(t.failures for t in tallies),
-        sum(t.refusals for t in tallies),
-        tuple(sorted(times.items())),
-    )
+        return {color: (SHOWN, sum(tallies, Tally())) for color, tallies in found.items()}
 
 
 def percentile(times: dict[int, int], fraction: float) -> float | None:

@@ -101,17 +101,15 @@ def merged(one: Sample, more: Sample) -> Sample:
     routes = {route.name: route for route in one.routes}
     for route in more.routes:
         known = routes.get(route.name, RouteTally(route.name))
-        routes[route.name] = RouteTally(
-            route.name, _sum(known.old, route.old), _sum(known.new, route.new)
-        )
+        routes[route.name] = RouteTally(route.name, known.old + route.old, known.new + route.new)
     places = dict(one.failed_at)
     for place, count in more.failed_at:
         places[place] = places.get(place, 0) + count
     return Sample(
         more.second,
         more.share,
-        _sum(one.old, more.old),
-        _sum(one.new, more.new),
+        one.old + more.old,
+        one.new + more.new,
         tuple(routes.values()),
         tuple(places.items()),
         one.old_waiting if more.old_waiting is None else more.old_waiting,
@@ -151,18 +149,6 @@ def replay(rows: Iterable[object], settings: VerdictSettings) -> Replayed:
         if finding.verdict is not before.verdict:
             found.append(Found(clock, share, finding))
     return Replayed(tuple(found), finding, clock)
-
-
-def _sum(one: Tally, more: Tally) -> Tally:
-    times = dict(one.times)
-    for number, count in more.times:
-        times[number] = times.get(number, 0) + count
-    return Tally(
-        one.requests + more.requests,
-        one.failures + more.failures,
-        one.refusals + more.refusals,
-        tuple(sorted(times.items())),
-    )
 
 
 def _tally(tally: Tally) -> list[Any]:

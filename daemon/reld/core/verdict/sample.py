@@ -41,6 +41,17 @@ class Tally:
     refusals: int = 0
     times: tuple[tuple[int, int], ...] = ()
 
+    def __add__(self, more: Tally) -> Tally:
+        times = dict(self.times)
+        for number, count in more.times:
+            times[number] = times.get(number, 0) + count
+        return Tally(
+            self.requests + more.requests,
+            self.failures + more.failures,
+            self.refusals + more.refusals,
+            tuple(sorted(times.items())),
+        )
+
     @property
     def timed(self) -> int:
         return sum(count for _, count in self.times)
