@@ -19,9 +19,10 @@ from typing import Any
 
 import pytest
 
+from reld import durable
 from reld.core.model import Good, State
 from reld.errors import StoreError
-from reld.store import aside, files, lane
+from reld.store import aside, lane
 from reld.store.database import Store
 from reld.store.rows import AuditRow, RolloutRow
 from reld.store.schema import _STEPS
@@ -120,7 +121,7 @@ class FaultySqlite:
 
 def inject(patch: pytest.MonkeyPatch, number: int, how: str) -> Faults:
     faults = Faults(number, how)
-    for module in (files, aside, lane):
+    for module in (durable, aside, lane):
         patch.setattr(module, "os", FaultyOs(faults))
     patch.setattr(lane, "sqlite3", FaultySqlite(faults))
     return faults
@@ -325,7 +326,7 @@ asyncio.run(main())
 
 
 def test_every_limit_that_the_disk_sets_leaves_what_was_acknowledged(room: Path) -> None:
-    source = str(Path(files.__file__).parents[2])
+    source = str(Path(durable.__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-c", _LIMITED, str(room), source],
         capture_output=True,
@@ -359,7 +360,7 @@ async def test_a_copy_that_hangs_holds_up_the_save_and_nothing_else(
             leave.wait(20)
             real(handle)
 
-    monkeypatch.setattr(files, "os", Frozen())
+    monkeypatch.setattr(durable, "os", Frozen())
     save = asyncio.create_task(store.save(state(2), [receipt(2)]))
     done, _ = await asyncio.wait([save], timeout=0.2)
     assert not done
@@ -386,7 +387,7 @@ async def test_a_database_that_is_out_of_reach_is_waited_for_on_the_copy(
                     raise OSError(errno.EROFS, "Read-only file system", str(path))
                 return real(path, flags, *rest)
 
-        for module in (files, lane):
+        for module in (durable, lane):
             patch.setattr(module, "os", ReadOnly())
         store = await Store.open(tmp_path / "state.db")
         assert await store.load_state() == state(3)

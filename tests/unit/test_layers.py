@@ -17,7 +17,13 @@ EDGES = {
     "core": ("reld.core",),
     "processes": ("reld.core.model", "reld.errors", "reld.processes"),
     # The sensor speaks in the detector's samples.
-    "nginx": ("reld.core.model", "reld.core.verdict.sample", "reld.errors", "reld.nginx"),
+    "nginx": (
+        "reld.core.model",
+        "reld.core.verdict.sample",
+        "reld.durable",
+        "reld.errors",
+        "reld.nginx",
+    ),
     "probes": (
         "reld.core.model",
         "reld.errors",
@@ -25,7 +31,7 @@ EDGES = {
         "reld.processes.logs",  # the last lines of the app belong to why a probe failed
         "reld.processes.run",  # a probe may be a command
     ),
-    "store": ("reld.core.model", "reld.errors", "reld.store"),
+    "store": ("reld.core.model", "reld.durable", "reld.errors", "reld.store"),
     "api": (
         "reld.core.model",
         "reld.core.verdict.finding",
@@ -43,6 +49,7 @@ EDGES = {
     "config_file.py": ("reld.config", "reld.config_toml", "reld.config_values", "reld.errors"),
     "engine.py": ("reld.core", "reld.errors", "reld.failpoints"),
     "failpoints.py": (),
+    "durable.py": (),
     "narrate.py": ("reld.core.model", "reld.core.verdict.finding"),
 }
 """What each part may import of reld; `from reld import x` counts as `reld.x`."""

@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple
 
+from reld import durable
 from reld.core.model import Routing
 from reld.errors import GateError
-from reld.nginx import beat, connections, files, lanes, master, obedience, status, watch
+from reld.nginx import beat, connections, lanes, master, obedience, status, watch
 from reld.nginx.mark import read_back
 from reld.nginx.render import lanes_in_use, render
 from reld.nginx.requests import Tail
@@ -37,6 +39,9 @@ class LoadEnd(StrEnum):
 class End:
     what: LoadEnd
     detail: str = ""
+
+
+_READABLE = 0o644  # there are no secrets in it
 
 
 class Left(NamedTuple):
@@ -72,7 +77,7 @@ class Gate:
             try:
                 await self._tell(found)
             except (OSError, GateError) as error:
-                await asyncio.to_thread(files.restore, self.settings.config, old)
+                await asyncio.to_thread(_restore, self.settings.config, old)
                 return End(LoadEnd.REFUSED, str(error))
             return await self._verify(generation, before, deadline, mark)
 
@@ -218,7 +223,7 @@ class Gate:
     def _stage(self, text: str) -> bytes | None:
         settings = self.settings
         settings.state.mkdir(parents=True, exist_ok=True)
-        files.write(settings.staged, text.encode())
+        durable.write(settings.staged, text.encode(), _READABLE)
         wrong = master.test(settings, settings.staged)
         if wrong:
             raise GateError(f"cannot load the gate config: {wrong}")
@@ -232,7 +237,7 @@ class Gate:
             if who:
                 raise GateError(f"cannot reload the gate: {who}")
         old = settings.config.read_bytes() if settings.config.exists() else None
-        files.put(settings.staged, settings.config)
+        durable.put(settings.staged, settings.config)
         return old
 
     async def _tell(self, found: master.Process | None) -> None:
@@ -295,6 +300,16 @@ class Gate:
             return ""
         bad = [line for line in said.splitlines() if "[emerg]" in line or "[alert]" in line]
         return f"; nginx says: {master.complaints(chr(10).join(bad))}" if bad else ""
+
+
+def _restore(path: Path, before: bytes | None) -> None:
+    """What was there before; None = nothing was. Raises OSError."""
+    if before is None:
+        durable.remove(path)
+        return
+    spare = path.with_name(f"{path.name}.before")
+    durable.write(spare, before, _READABLE)
+    durable.put(spare, path)
 
 
 def _size(path: os.PathLike[str]) -> int:

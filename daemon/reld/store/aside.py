@@ -9,8 +9,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from reld import durable
 from reld.errors import StoreError
-from reld.store import codec, files
+from reld.store import codec
 
 log = logging.getLogger("reld.store")
 
@@ -54,7 +55,7 @@ def put_aside(path: Path, backup: Path) -> None:
         there = path.with_name(path.name + side)
         if os.path.lexists(there):
             os.rename(there, backup.with_name(backup.name + side))
-    files.sync_directory(path.parent)
+    durable.sync_directory(path.parent)
     for old in names(path, "damaged")[1 : 1 - _KEPT]:
         for side in (*SIDES, ""):
             _forget(old.with_name(old.name + side))
@@ -62,14 +63,14 @@ def put_aside(path: Path, backup: Path) -> None:
 
 def _forget(path: Path) -> None:
     try:
-        files.remove(path)
+        durable.remove(path)
     except OSError as error:  # a directory, or somebody's: people see it where it is
         log.warning("cannot remove %s: %s", path, error)
 
 
 def write_note(path: Path, damage: Damage) -> None:
     """Raises OSError."""
-    files.replace(path, json.dumps(codec.encode(damage)).encode() + b"\n")
+    durable.replace(path, json.dumps(codec.encode(damage)).encode() + b"\n")
 
 
 def read_note(path: Path) -> Damage | None:

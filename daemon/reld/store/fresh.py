@@ -7,7 +7,8 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
-from reld.store import aside, content, files, lane, schema
+from reld import durable
+from reld.store import aside, content, lane, schema
 from reld.store.content import Content
 
 log = logging.getLogger("reld.store")
@@ -53,11 +54,11 @@ def migrate(connection: sqlite3.Connection, was: int) -> None:
 def _place_for(path: Path) -> Path:
     made = path.with_name(f"{path.name}.new")
     for side in ("", *aside.SIDES):
-        files.remove(made.with_name(made.name + side))
+        durable.remove(made.with_name(made.name + side))
     lane.create_private(made)
     return made
 
 
 def _name(made: Path, path: Path) -> None:
-    files.sync(made)
-    files.put(made, path)
+    durable.sync(made)
+    durable.put(made, path)

@@ -22,8 +22,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reld import durable
 from reld.errors import StoreError
-from reld.store import aside, content, files, fresh, lane, salvage, schema, second
+from reld.store import aside, content, fresh, lane, salvage, schema, second
 from reld.store.aside import Damage
 from reld.store.content import Content
 from reld.store.lane import Lane
@@ -114,7 +115,7 @@ class Keeper:
             return Mended()
         backups = [Path(name) for name in self.damage.backups]
         found = salvage.history(connection, backups)
-        files.remove(self._note_at)
+        durable.remove(self._note_at)
         self.damage = None
         return found
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
+from reld import durable
 from reld.errors import StoreError
-from reld.store import files
 from reld.store.trouble import Damaged, explain, explain_os
 
 _T = TypeVar("_T")
@@ -180,4 +180,4 @@ def create_private(path: Path) -> None:
         os.fchmod(descriptor, 0o600)
     finally:
         os.close(descriptor)
-    files.sync_directory(path.parent)
+    durable.sync_directory(path.parent)

@@ -15,7 +15,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from reld.store import files, schema
+from reld import durable
+from reld.store import schema
 from reld.store.content import Content, total
 from reld.store.trouble import Damaged
 
@@ -45,7 +46,7 @@ def write(path: Path, content: Content) -> None:
         "sequence": content.sequence,
         "sum": _sum(schema.VERSION, content.sequence, body),
     }
-    files.replace(path, json.dumps(head).encode() + b"\n" + body)
+    durable.replace(path, json.dumps(head).encode() + b"\n" + body)
 
 
 def read(path: Path) -> Second | None:

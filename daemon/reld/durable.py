@@ -1,4 +1,6 @@
-"""Files of our own beside the database: replaced whole, durable before anybody is told."""
+"""Files of our own (beside the database, and the gate's config): replaced whole, durable before
+anybody is told.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +15,22 @@ def replace(path: Path, data: bytes) -> None:
     there, or (only the directory could not be flushed) the new one is already.
     """
     made = path.with_name(f"{path.name}.new")
+    write(made, data, 0o600)
+    put(made, path)
+
+
+def write(path: Path, data: bytes, mode: int) -> None:
+    """Writes and flushes a file that nobody reads yet. Raises OSError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.open(made, flags, 0o600)
+    handle = os.open(path, flags, mode)
     try:
-        os.fchmod(handle, 0o600)
+        os.fchmod(handle, mode)
         view = memoryview(data)
         while view:
             view = view[os.write(handle, view) :]
         os.fsync(handle)
     finally:
         os.close(handle)
-    put(made, path)
 
 
 def put(made: Path, path: Path) -> None:
