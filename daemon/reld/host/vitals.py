@@ -48,7 +48,7 @@ class Vitals:
         self._state = state
         self._instances = instances
         self._seen: dict[tuple[Color, str], deque[tuple[float, Usage]]] = {}
-        self._peers: dict[Color, Mapping[str, int]] = {}
+        self._uses: dict[Color, SlotUsage] = {}
 
     async def keep(self) -> None:
         """For ever."""
@@ -60,7 +60,7 @@ class Vitals:
     def look(self) -> None:
         state = self._state()
         now = boottime()
-        seen = {}
+        seen, uses = {}, {}
         for slot in state.slots:
             members = self._instances.members(slot)
             if state.live is slot.color:
@@ -71,19 +71,15 @@ class Vitals:
             history = self._seen.get(key, deque(maxlen=_REMEMBERED))
             history.append((now, resources.usage(members)))
             seen[key] = history
-            if state.rollout is not None:
-                self._peers[slot.color] = _peers(members, slot)
-        self._seen = seen
-        if state.rollout is None:
-            self._peers = {}
+            past = tuple(history)
+            peers = _peers(members, slot) if state.rollout is not None else {}
+            # Here, and not whenever somebody asks: the sensor does ten times a second.
+            uses[slot.color] = SlotUsage(past[-1][1], _cpu(past), growth(past), peers)
+        self._seen, self._uses = seen, uses
 
     def of(self, color: Color) -> SlotUsage | None:
         """None: nothing of the slot runs, or it is not ours."""
-        for (its, _), history in tuple(self._seen.items()):
-            if its is color and history:
-                past = tuple(history)
-                return SlotUsage(past[-1][1], _cpu(past), growth(past), self._peers.get(color, {}))
-        return None
+        return self._uses.get(color)
 
     def leak(self, rollout: Rollout) -> str:
         """A warning about the candidate's memory, one clause; "" = none."""
@@ -102,10 +98,11 @@ class Vitals:
 
     def memory_runs_out(self, rollout: Rollout) -> str:
         """Why going back is better than what the kernel would do; "" = memory is left."""
-        left = resources.memory_available()
-        if left > _HARDLY_ANY or not self.leak(rollout):
+        leak = self.leak(rollout)
+        left = resources.memory_available() if leak else _HARDLY_ANY + 1
+        if left > _HARDLY_ANY:
             return ""
-        return f"memory for both runs out: {_mib(left)} are left, and {self.leak(rollout)}"
+        return f"memory for both runs out: {_mib(left)} are left, and {leak}"
 
 
 def growth(past: tuple[tuple[float, Usage], ...]) -> float | None:
