@@ -11,17 +11,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import subprocess
 import sys
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.load.__main__ import report
+from tests.load.apart import Apart
 from tests.load.load import Load, Mix
 
-ROOT = Path(__file__).resolve().parents[2]
 CLEAN_CLOSE = (1000, 1001)
 
 
@@ -34,45 +31,20 @@ class SoFar:
     broken: int  # websockets that ended without one
 
 
-class Crowd:
+class Crowd(Apart):
     """`with Crowd(port, tls_port, keepalive=64) as crowd: crowd.so_far(); whole = crowd.end()`."""
 
     def __init__(self, port: int, tls_port: int | None = None, **mix: float) -> None:
-        words = [sys.executable, "-m", "tests.bench.crowd", "127.0.0.1", str(port)]
-        words += [str(tls_port)] if tls_port is not None else []
-        self.command = [*words, "--set", *(f"{name}={value}" for name, value in mix.items())]
-        self.report: dict[str, Any] | None = None
-
-    def __enter__(self) -> Self:
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
+        secure = [str(tls_port)] if tls_port is not None else []
+        wanted = [f"{name}={value}" for name, value in mix.items()]
+        super().__init__("tests.bench.crowd", "127.0.0.1", str(port), *secure, "--set", *wanted)
 
     def so_far(self) -> SoFar:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write("?\n")
-        self.process.stdin.flush()
-        return SoFar(**json.loads(self.process.stdout.readline()))
+        return SoFar(**self.asked())
 
     def end(self) -> dict[str, Any]:
         """Stops the clients after their last answer; what all of them saw, see `tests.load`."""
-        if self.report is None:
-            out, _ = self.process.communicate(timeout=60)
-            if self.process.returncode != 0:
-                raise RuntimeError(f"the load process ended with {self.process.returncode}")
-            self.report = dict(json.loads(out.splitlines()[-1]))
-        return self.report
+        return dict(self.last())
 
 
 def sent(whole: dict[str, Any]) -> int:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 
 class RequestError(Exception):
@@ -46,6 +48,21 @@ class Response:
     keep_alive: bool
 
 
+_P = TypeVar("_P", bound=asyncio.Protocol)
+
+
+async def connected(protocol: Callable[[], _P], address: Address, timeout: float) -> _P:
+    """A protocol that is connected, TLS included. Raises RequestError (connect)."""
+    try:
+        async with asyncio.timeout(timeout):
+            _, connection = await asyncio.get_running_loop().create_connection(
+                protocol, address.host, address.port, ssl=address.tls
+            )
+    except (OSError, ssl.SSLError, TimeoutError) as error:
+        raise RequestError("connect", repr(error)) from error
+    return connection
+
+
 class Connection(asyncio.Protocol):
     """Use `Connection.open`, then `request` again and again while `alive`."""
 
@@ -64,14 +81,7 @@ class Connection(asyncio.Protocol):
     @classmethod
     async def open(cls, address: Address, timeout: float) -> Connection:
         """Raises RequestError (connect)."""
-        try:
-            async with asyncio.timeout(timeout):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    cls, address.host, address.port, ssl=address.tls
-                )
-        except (OSError, ssl.SSLError, TimeoutError) as error:
-            raise RequestError("connect", repr(error)) from error
-        return connection
+        return await connected(cls, address, timeout)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

@@ -8,7 +8,6 @@ connection, counted as `retried`, not as failures. All others must be answered.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from dataclasses import dataclass, field
 
@@ -18,7 +17,7 @@ import h2.events
 import h2.exceptions
 
 from tests.load.clients import BACK_OFF, BODY, pause
-from tests.load.http1 import Address, RequestError
+from tests.load.http1 import Address, RequestError, connected
 from tests.load.requests import new_id, release_of
 from tests.load.tally import Tally
 
@@ -48,14 +47,7 @@ class Connection(asyncio.Protocol):
     @classmethod
     async def connect(cls, address: Address, timeout: float) -> Connection:
         """Raises RequestError (connect)."""
-        try:
-            async with asyncio.timeout(timeout):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    cls, address.host, address.port, ssl=address.tls
-                )
-        except (OSError, ssl.SSLError, TimeoutError) as error:
-            raise RequestError("connect", repr(error)) from error
-        return connection
+        return await connected(cls, address, timeout)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

@@ -16,17 +16,14 @@ import os
 import random
 import select
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.load.apart import Apart
+
 _BODY = b"x" * 32
 _GET = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _POST = (
@@ -78,38 +75,18 @@ class Seen:
         return "\n".join(sorted(rows))
 
 
-class Visitors:
+class Visitors(Apart):
     """`with Visitors(port, rate=300) as visitors: visitors.wait_for(100); …; seen = visitors.end()`."""
 
     def __init__(
         self, port: int, *, rate: float = 300.0, posts: float = 0.5, timeout: float = 10.0
     ) -> None:
-        words = [sys.executable, "-m", "tests.load.visitors", str(port)]
-        self._command = [*words, f"--rate={rate}", f"--posts={posts}", f"--timeout={timeout}"]
-        self._seen: Seen | None = None
-
-    def __enter__(self) -> Self:
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
+        wanted = [f"--rate={rate}", f"--posts={posts}", f"--timeout={timeout}"]
+        super().__init__("tests.load.visitors", str(port), *wanted)
 
     def ended(self) -> int:
         """Requests that have ended so far."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write("?\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
+        return int(self.asked())
 
     def wait_for(self, requests: int, within: float = 30.0) -> None:
         """Until that many more have ended."""
@@ -121,11 +98,7 @@ class Visitors:
 
     def end(self) -> Seen:
         """Stops them; returns after the last answer."""
-        if self._seen is None:
-            out, _ = self.process.communicate(timeout=60)
-            assert self.process.returncode == 0, self.process.returncode
-            self._seen = Seen([Visit(*row) for row in json.loads(out.splitlines()[-1])])
-        return self._seen
+        return Seen([Visit(*row) for row in self.last()])
 
 
 @dataclass(slots=True)
