@@ -1,8 +1,8 @@
 """A Debian with systemd as PID 1, booted in a second, without KVM: systemd-nspawn over a read-only root.
 
-Works as root on a machine whose own PID 1 is anything. A box has its own processes, mounts, network
-(loopback only) and cgroups; all it writes goes into a tmpfs, which survives a reboot of the box and
-vanishes with it. Nothing of the host is changed.
+Works as root on a machine whose own PID 1 is anything. A box has its own processes, mounts, cgroups and
+network (a wire to its ssh clients, no way out); all it writes goes into a tmpfs, which survives a reboot
+of the box and vanishes with it. Nothing of the host is changed.
 """
 
 from __future__ import annotations
@@ -10,19 +10,27 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import shutil
+import secrets
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from tests.vm import leftovers
+from tests.vm.leftovers import hierarchies
+from tests.vm.network import Network
+from tests.vm.ssh import HOST_KEY, PLAIN, Ssh, authorized
+
 BOOT = 60.0  # seconds; two or three are usual
 _REBOOT = 133  # nspawn's exit status when the box asked for a reboot
-_CGROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup/systemd"))
 _UNIT = ("systemd-run", "--quiet", "--pipe", "--wait", "--collect")
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+# nspawn gives a box a boot id of its own, by a mount. A unit with a /proc of its own (ProtectProc=) loses
+# that under Debian 12's systemd: it would see the host's id, and no reboot ever.
+_LOSES_MOUNTS_IN_PROC = "VERSION_CODENAME=bookworm"
+_BOOT_ID_COPIED = f"C /run/box/boot_id - - - - {_BOOT_ID}\n"
+_BOOT_ID_SEEN = f"[Service]\nBindReadOnlyPaths=/run/box/boot_id:{_BOOT_ID}\n"
 _numbers = itertools.count()
 
 
@@ -34,12 +42,17 @@ class Box:
     """One machine. `layers` are directories or squashfs files, the uppermost first."""
 
     def __init__(self, layers: list[Path], size: str = "2G") -> None:
-        self.name = f"relctl-{os.getpid()}-{next(_numbers)}"
-        self.place = Path(tempfile.mkdtemp(prefix=f"{self.name}."))
+        if next(_numbers) == 0:
+            leftovers.sweep()
+        self.name = f"relctl-{secrets.token_hex(4)}"
+        self.place = leftovers.PLACES / self.name
         self.root = self.place / "root"
-        self._undo = contextlib.ExitStack()
+        self.network = Network(self.name)
         self._nspawn: subprocess.Popen[bytes] | None = None
+        self._users: set[tuple[str, str]] = set()
+        self._started: list[subprocess.Popen[str]] = []
         self.boots = 0
+        self._claim = leftovers.claim(self.name)
         try:
             self._make(layers, size)
         except BaseException:
@@ -47,7 +60,7 @@ class Box:
             raise
 
     def _make(self, layers: list[Path], size: str) -> None:
-        self._undo.callback(shutil.rmtree, self.place, ignore_errors=True)
+        self._ssh = Ssh(self.place, self.network)
         written = self.place / "written"
         written.mkdir()
         self._mount("-t", "tmpfs", "-o", f"size={size},mode=755", "box", str(written))
@@ -57,11 +70,13 @@ class Box:
             made.mkdir()
         options = f"lowerdir={':'.join(lower)},upperdir={self.upper},workdir={written / 'work'}"
         self._mount("-t", "overlay", "-o", options, "box", str(self.root))
+        (self.place / "drop-ins").mkdir()
+        if _LOSES_MOUNTS_IN_PROC in (self.root / "usr/lib/os-release").read_text():
+            (self.root / "etc/tmpfiles.d/box.conf").write_text(_BOOT_ID_COPIED)
+            (self.place / "drop-ins/box.conf").write_text(_BOOT_ID_SEEN)
         # Boxes that share a cgroup would share nspawn's `payload` in it.
-        for hierarchy in _hierarchies():
-            group = hierarchy / self.name
-            group.mkdir()
-            self._undo.callback(_remove_cgroup, group)
+        for hierarchy in hierarchies():
+            (hierarchy / self.name).mkdir()
 
     def _lower(self, number: int, layer: Path) -> Path:
         if layer.is_dir():
@@ -73,22 +88,24 @@ class Box:
 
     def _mount(self, *arguments: str) -> None:
         subprocess.run(["mount", *arguments], check=True)
-        self._undo.callback(_unmount, arguments[-1])
 
     def boot(self) -> float:
         """Returns the seconds until systemd says that everything is up (or that something failed)."""
         began = time.monotonic()
         self.boots += 1
+        self.network.make()
         console = (self.place / "console.log").open("ab")
-        groups = " ".join(str(h / self.name / "cgroup.procs") for h in _hierarchies())
+        groups = " ".join(str(h / self.name / "cgroup.procs") for h in hierarchies())
         with console:
             self._nspawn = subprocess.Popen(
                 [
                     "/bin/sh", "-c", f'for g in {groups}; do echo $$ > $g; done; exec "$@"', "sh",
                     "systemd-nspawn", "--quiet", f"--directory={self.root}",
                     f"--machine={self.name}", "--boot", "--register=no", "--keep-unit",
-                    "--private-network", "--resolv-conf=off", "--timezone=off",
+                    f"--network-namespace-path=/run/netns/{self.network.inside}",
+                    "--resolv-conf=off", "--timezone=off",
                     "--link-journal=no", "--console=pipe",
+                    f"--bind-ro={self.place}/drop-ins:/run/systemd/system/reld@.service.d",
                     # Any machine has it; reld takes a killed gate's sockets over with it.
                     "--system-call-filter=pidfd_getfd",
                 ],
@@ -136,6 +153,7 @@ class Box:
     def _end(self, *, reboot: bool) -> None:
         if self._nspawn is None:
             return
+        self._ssh.hang_up()
         try:
             status = self._nspawn.wait(60)
         except subprocess.TimeoutExpired:
@@ -174,10 +192,12 @@ class Box:
     def start(self, *command: str) -> subprocess.Popen[str]:
         """The same without waiting for its end; `command` may begin with options of systemd-run."""
         assert self.init is not None
-        return subprocess.Popen(
+        started = subprocess.Popen(
             [*_entering(self.init), *_UNIT, *_literally(command)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+        self._started.append(started)
+        return started
 
     def _enter(
         self, *command: str, timeout: float = 120
@@ -203,17 +223,65 @@ class Box:
             check=True,
         )  # fmt: skip
 
+    def ssh(
+        self,
+        line: str = "",
+        *,
+        user: str = "root",
+        key: str = PLAIN,
+        sent: str | bytes = "",
+        tty: bool = False,
+        timeout: float = 120,
+    ) -> subprocess.CompletedProcess[str]:
+        """`ssh box LINE` from outside, by a user's login; 255 is ssh's own way to say that it failed."""
+        self._let_in(user, key)
+        return self._ssh.run(line, user=user, key=key, sent=sent, tty=tty, timeout=timeout)
+
+    def ssh_start(
+        self, line: str = "", *, user: str = "root", key: str = PLAIN, tty: bool = False
+    ) -> subprocess.Popen[str]:
+        """The same over a connection of its own, without waiting: killed, it is a connection lost."""
+        self._let_in(user, key)
+        started = self._ssh.start(line, user=user, key=key, tty=tty)
+        self._started.append(started)
+        return started
+
+    def forward(
+        self, there: str, *, user: str = "root", key: str = PLAIN
+    ) -> contextlib.AbstractContextManager[Path]:
+        """`ssh -L`: the path of a Unix socket here that is `there` (a path, or HOST:PORT) in the box."""
+        self._let_in(user, key)
+        return self._ssh.forward(there, user=user, key=key)
+
+    def authorize(self, user: str, key: str, options: str) -> None:
+        """A key of that name opens the user's account, with what sshd(8) has before a key: restrict, …"""
+        if not self._users:
+            self._ssh.trust(self.sh(f"cat {HOST_KEY}"))
+        line = f"{options} {self._ssh.public(key)}".strip()
+        self.sh(authorized(user, line))
+        self._users.add((user, key))
+
+    def hang_up(self) -> None:
+        """The next ssh is a new login: with groups, limits and an sshd_config that changed meanwhile."""
+        self._ssh.hang_up()
+
+    def _let_in(self, user: str, key: str) -> None:
+        if (user, key) not in self._users:
+            self.authorize(user, key, "")
+
     def close(self) -> None:
-        """Nothing is left: no process, mount, cgroup or file."""
+        """Nothing is left: no process, mount, namespace, cgroup or file."""
         with contextlib.suppress(OSError):
             self.pull_the_plug()
         if self._nspawn is not None:
             self._nspawn.kill()
             self._nspawn.wait()
             self._nspawn = None
-        self._undo.close()
-        with contextlib.suppress(OSError):
-            os.rmdir(f"/run/systemd/nspawn/propagate/{self.name}")
+        for started in self._started:
+            with started:  # reaped, its pipes closed
+                started.kill()
+        leftovers.remove(self.name)
+        os.close(self._claim)
 
     def __enter__(self) -> Self:
         return self
@@ -229,34 +297,3 @@ def _literally(command: tuple[str, ...]) -> list[str]:
 
 def _entering(init: int) -> list[str]:
     return ["nsenter", f"--target={init}", *("-m", "-u", "-i", "-p", "-n", "-C"), "--"]
-
-
-def _hierarchies() -> Iterator[Path]:
-    """Of cgroup v2 and, on a hybrid host, of systemd's own v1 hierarchy."""
-    found = [h for h in _CGROUPS if (h / "cgroup.procs").exists()]
-    yield from found or [Path("/sys/fs/cgroup")]
-
-
-def _remove_cgroup(group: Path) -> None:
-    for _ in range(100):
-        kill = group / "cgroup.kill"
-        with contextlib.suppress(OSError):
-            if kill.exists():
-                kill.write_text("1")
-        for place in sorted(group.rglob("*/"), reverse=True):
-            if place.is_dir():
-                with contextlib.suppress(OSError):
-                    place.rmdir()
-        with contextlib.suppress(OSError):
-            group.rmdir()
-        if not group.exists():
-            return
-        time.sleep(0.05)
-
-
-def _unmount(place: str) -> None:
-    for _ in range(100):
-        if subprocess.run(["umount", place], capture_output=True, check=False).returncode == 0:
-            return
-        time.sleep(0.05)
-    subprocess.run(["umount", "--lazy", place], check=False)

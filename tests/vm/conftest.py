@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -26,8 +27,11 @@ class Installed:
 
 @pytest.fixture(scope="session")
 def deb() -> Path:
-    (found,) = (Path(__file__).parents[2] / "dist").glob("relctl_*_all.deb")
-    return found
+    """What `make deb` built last; RELCTL_VM_DEB names another one."""
+    if named := os.environ.get("RELCTL_VM_DEB"):
+        return Path(named)
+    built = (Path(__file__).parents[2] / "dist").glob("relctl_*_all.deb")
+    return max(built, key=lambda one: one.stat().st_mtime)
 
 
 @pytest.fixture(scope="session", params=roots.SUITES)
@@ -57,6 +61,14 @@ def serving(box: Box) -> Box:
     """The app `web` is live with v1, two instances, behind the site on port 80."""
     box.sh("systemctl enable --quiet --now reld@web && relctl switch v1 2>&1")
     return box
+
+
+@pytest.fixture(scope="module", params=roots.SUITES)
+def tester(request: pytest.FixtureRequest) -> Iterator[Box]:
+    """Booted; all that relctl needs, and a pytest for `machine.run_pytest`: the tree runs there."""
+    with Box([roots.build(roots.tester(request.param))]) as one:
+        one.boot()
+        yield one
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.vm.box import Box
+from tests.vm.inside import run_pytest  # noqa: F401  one more thing that is done with a box
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "packaging/examples"
@@ -28,6 +29,16 @@ step_time = "1s"
 step_requests = 0
 bake = "2s"
 drain = "1s"
+"""
+
+
+OLD_UNIT = """\
+[Service]
+ExecStart=/usr/bin/python3 /srv/myapp/serve.py --port 8000
+User=web
+Restart=always
+[Install]
+WantedBy=multi-user.target
 """
 
 
@@ -54,6 +65,19 @@ def add_site(box: Box) -> None:
     box.sh("nginx -t 2>&1 && systemctl reload nginx")
 
 
+def add_old_app(box: Box) -> None:
+    """As it was before relctl: a unit that somebody wrote by hand, on port 8000, behind the site."""
+    box.sh("useradd --system --user-group web; rm -f /etc/nginx/sites-enabled/default")
+    site = (EXAMPLES / "site.conf").read_text().replace("127.0.0.1:8080", "127.0.0.1:8000")
+    box.write("/etc/nginx/sites-enabled/web", site)
+    box.put(HERE / "serve.py", "/srv/myapp/serve.py")
+    box.put(HERE / "load.py", "/srv/load.py")
+    box.write("/etc/systemd/system/myapp.service", OLD_UNIT)
+    box.sh("systemctl daemon-reload; systemctl enable --quiet --now myapp; nginx -t 2>&1")
+    box.sh("systemctl reload nginx")
+    until("the old app to serve", lambda: release(box) == "old")
+
+
 def status(box: Box) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(box.sh("relctl status --json"))
     return answer
@@ -64,6 +88,23 @@ def pids(box: Box) -> set[int]:
     now = status(box)
     live = now["slots"][now["live"]] if now["live"] else {"instances": []}
     return {i["pid"] for i in live["instances"] if i["state"] == "ready"}
+
+
+def phase(box: Box) -> str | None:
+    """Of the rollout that runs."""
+    rollout = status(box)["rollout"]
+    return str(rollout["phase"]) if rollout else None
+
+
+def percent(box: Box) -> int:
+    """Of the traffic that the candidate of the rollout that runs has."""
+    rollout = status(box)["rollout"]
+    return int(rollout["percent"]) if rollout else 0
+
+
+def shares(box: Box) -> set[str]:
+    """What all lanes that there are say: 000 is nothing for a candidate."""
+    return set(box.sh("readlink /run/relctl/web/lanes/*/current || true").split())
 
 
 def release(box: Box) -> str:
@@ -103,7 +144,7 @@ class Load:
 
     def __enter__(self) -> Self:
         self._running: subprocess.Popen[str] = self._box.start(
-            "--unit=load", "/usr/bin/python3", "/srv/load.py", "120", str(self._clients)
+            "--unit=load", "/usr/bin/python3", "/srv/load.py", "300", str(self._clients)
         )
         until("the load to begin", lambda: self._box.sh("pgrep -f /srv/load.py"))
         time.sleep(0.5)
@@ -116,8 +157,19 @@ class Load:
         self.said = json.loads(said)
 
     @property
-    def failed(self) -> list[str]:
+    def lost(self) -> list[str]:
+        """What a browser's user would have seen."""
         return list(self.said["failed"])
+
+    @property
+    def stale(self) -> list[float]:
+        """When a kept connection was found closed; seconds since 1970."""
+        return list(self.said["stale"])
+
+    @property
+    def failed(self) -> list[str]:
+        """As seen by a client that never sends anything twice."""
+        return [*self.lost, *(f"a kept connection was closed at {at}" for at in self.stale)]
 
     @property
     def answers(self) -> dict[str, int]:

@@ -1,26 +1,33 @@
-"""Root file systems of bare Debians, built once and kept: `python -m tests.vm.roots bookworm trixie`.
+"""Root file systems of bare Debians and Ubuntus, built once and kept: `python -m tests.vm.roots bookworm`.
 
 A root has what a fresh server has (systemd, sshd, no Python packages, no nginx), and in apt's own cache
-the files of what relctl depends on: a box has no network, and `apt install ./relctl.deb` in it is still
+the files of what relctl depends on: a box has no way out, and `apt install ./relctl.deb` in it is still
 the real thing. One squashfs file per recipe, mounted read-only under an overlay: nothing to unpack.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SUITES = ("bookworm", "trixie")
+from tests.vm import mirrors
+from tests.vm.mirrors import NoRoot
+
+# Which machines the tests boot; the first one is there for what is the same on all.
+SUITES = tuple(os.environ.get("RELCTL_VM_SUITES", "").split()) or ("bookworm", "trixie")
 
 _SERVER = (
-    "systemd", "systemd-sysv", "libpam-systemd", "dbus", "openssh-server", "openssh-client",
-    "iproute2", "procps", "ca-certificates",
+    "apt", "systemd", "systemd-sysv", "libpam-systemd", "dbus", "openssh-server",
+    "openssh-client", "iproute2", "procps", "ca-certificates", "sudo",
 )  # fmt: skip
 # What the tests of man pages and completions need beside it.
 _SHELLS = ("bash-completion", "zsh", "fish", "man-db")
@@ -30,6 +37,11 @@ _FETCHED = (
     "python3-systemd",
 )  # fmt: skip
 _ONLY_WHERE_IT_IS = ("python3-watchfiles",)
+# For tests that have to run on the machine itself: as its root, beside its systemd.
+_TESTER = (
+    *_FETCHED, "python3-hypothesis", "python3-pytest", "python3-pytest-asyncio",
+    "python3-pytest-timeout",
+)  # fmt: skip
 _BUILDER = (
     "systemd", "systemd-sysv", "dbus", "build-essential", "debhelper", "dh-python", "lintian",
     "pybuild-plugin-pyproject",
@@ -74,12 +86,18 @@ def builder(suite: str) -> Recipe:
     return Recipe(f"{suite}-builder", suite, _BUILDER)
 
 
+def tester(suite: str) -> Recipe:
+    """A server with everything that relctl needs and, instead of relctl, a pytest."""
+    return Recipe(f"{suite}-tester", suite, (*_SERVER, *_TESTER))
+
+
 # (mmdebstrap's apt takes no recommended packages, a server's does.)
 _HOOK = """
 set -e
 rm -f "$1"/etc/ssh/ssh_host_*
 [ ! -x "$1/usr/bin/ssh-keygen" ] || chroot "$1" ssh-keygen -A
 echo vm > "$1/etc/hostname"
+echo "127.0.0.1 localhost vm" > "$1/etc/hosts"
 : > "$1/etc/machine-id"
 for package in $MAYBE; do
     ! chroot "$1" apt-cache show "$package" >/dev/null 2>&1 || FETCHED="$FETCHED $package"
@@ -90,14 +108,27 @@ done
 
 
 def build(recipe: Recipe) -> Path:
-    """The root's file, built where it is missing (a minute and the network).
+    """The root's file, built where it is missing (a minute or two, and the network).
 
-    Raises CalledProcessError.
+    Raises NoRoot, with what to do next.
     """
-    if recipe.file.exists():
-        return recipe.file
-    began = time.monotonic()
     recipe.file.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(recipe):
+        if not recipe.file.exists():
+            began = time.monotonic()
+            try:
+                _build(recipe)
+            except subprocess.CalledProcessError as error:
+                raise NoRoot(
+                    recipe.suite, f"{error.cmd[0]} ended with {error.returncode}"
+                ) from error
+            print(f"{recipe.file.name}: built in {time.monotonic() - began:.0f} s", flush=True)
+        os.utime(recipe.file)
+        _forget_others(recipe)
+    return recipe.file
+
+
+def _build(recipe: Recipe) -> None:
     with tempfile.TemporaryDirectory(prefix="relctl-root.") as place:
         root, image = Path(place) / "root", Path(place) / "image"
         subprocess.run(
@@ -108,7 +139,7 @@ def build(recipe: Recipe) -> Path:
                 "--dpkgopt=force-unsafe-io",
                 "--skip=cleanup/apt",
                 f"--customize-hook={_HOOK}",
-                recipe.suite, str(root),
+                *mirrors.arguments(recipe.suite, root),
             ],
             check=True,
             env={
@@ -126,8 +157,22 @@ def build(recipe: Recipe) -> Path:
         staged = recipe.file.with_suffix(f".{os.getpid()}")
         subprocess.run(["cp", image, staged], check=True)
         staged.rename(recipe.file)
-    print(f"{recipe.file.name}: built in {time.monotonic() - began:.0f} s", flush=True)
-    return recipe.file
+
+
+@contextlib.contextmanager
+def _alone(recipe: Recipe) -> Iterator[None]:
+    """Two runs that miss the same root build it once."""
+    with (recipe.file.parent / f"{recipe.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _forget_others(recipe: Recipe) -> None:
+    """Roots of older recipes, a week after they were last wanted. A mounted one stays until its end."""
+    for other in recipe.file.parent.glob(f"{recipe.name}-*.squashfs"):
+        mark = other.stem.removeprefix(f"{recipe.name}-")
+        if "-" not in mark and other.stat().st_mtime < time.time() - 7 * 86400:
+            other.unlink(missing_ok=True)
 
 
 def _apt_options() -> list[str]:
@@ -141,7 +186,17 @@ def _apt_options() -> list[str]:
     return [f"--aptopt={line}" for line in said]
 
 
+KINDS = {"": server, "builder": builder, "tester": tester}
+
+
+def main() -> None:
+    try:
+        for name in sys.argv[1:] or SUITES:
+            suite, _, kind = name.partition("-")
+            build(KINDS[kind](suite))
+    except NoRoot as error:
+        sys.exit(str(error))
+
+
 if __name__ == "__main__":
-    for name in sys.argv[1:] or SUITES:
-        suite, _, kind = name.partition("-")
-        build(builder(suite) if kind == "builder" else server(suite))
+    main()

@@ -1,4 +1,7 @@
-"""The app of the tests: GET / says its release, slow and plain; SIGTERM lets requests finish."""
+"""The app of the tests: GET / says its release, slow and plain; SIGTERM lets requests finish.
+
+serve.py [--port PORT]    without it the environment's PORT
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-RELEASE = os.environ["RELCTL_RELEASE"]
+RELEASE = os.environ.get("RELCTL_RELEASE", "old")  # old: before relctl there was no such variable
+PORT = sys.argv[2] if sys.argv[1:2] == ["--port"] else os.environ["PORT"]
 BROKEN = Path("broken")
 
 
@@ -32,7 +36,7 @@ class Answer(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Answer)
+    server = ThreadingHTTPServer(("127.0.0.1", int(PORT)), Answer)
     server.daemon_threads = False
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     print(f"{RELEASE} serves with {sys.version.split()[0]}", flush=True)
