@@ -3,8 +3,8 @@
 #   make test   the tests          make crash  (root) kill, freeze, fill and damage everything
 #   make lint   style and types
 #   make bench  the numbers        make clean  remove what make made
-#   make install, make uninstall   (root) reld and relctl in /usr/local/bin, a systemd unit
-#   make deb    the Debian package, in dist/      make vm   (root) it in booted Debians
+#   make deb    the Debian package, in dist/
+#   make test-vm   (root) the package in booted machines; SUITES="bookworm trixie noble" with Ubuntu 24.04
 # Debian packages are installed only where they are missing; the venv only when its inputs change.
 
 # Debian's own Python, whatever else is first in PATH: systemd-python is built against it.
@@ -14,10 +14,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test crash lint bench clean install uninstall deb vm
+.PHONY: help venv demo test crash lint bench clean deb test-vm
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n 1,7p
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n 1,8p
 
 venv: $(STAMP)
 
@@ -85,28 +85,6 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench
 
-# Debian's own libraries, so that their security fixes arrive by apt; a venv only keeps us apart.
-PREFIX := /opt/relctl
-install: $(STAMP)
-	@[ "$$(id -u)" = 0 ] || { echo "cannot install: not root; sudo make install" >&2; exit 1; }
-	DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends \
-		python3-psutil python3-aiohttp python3-systemd python3-click
-	rm -rf build/wheel
-	$(BIN)/pip --disable-pip-version-check -q wheel --no-deps --no-build-isolation -w build/wheel .
-	$(PYTHON) -m venv --clear --system-site-packages $(PREFIX)
-	$(PREFIX)/bin/pip --disable-pip-version-check -q install --no-deps --no-index build/wheel/*.whl
-	ln -sf $(PREFIX)/bin/reld $(PREFIX)/bin/relctl /usr/local/bin/
-	groupadd --system --force relctl
-	install -d -m 755 /etc/relctl
-	install -D -m 644 systemd/reld@.service /etc/systemd/system/reld@.service
-	@[ ! -d /run/systemd/system ] || systemctl daemon-reload
-	@echo "write /etc/relctl/APP.toml, then: systemctl enable --now reld@APP"
-
-# An app and a gate that run go on running; configs and state stay: /etc/relctl, /var/lib/relctl.
-uninstall:
-	rm -rf $(PREFIX)
-	rm -f /usr/local/bin/reld /usr/local/bin/relctl /etc/systemd/system/reld@.service
-
 # The tree stays as it is: built elsewhere, with Debian's Python (another one first in PATH has no
 # build tools), and the tests are not part of it.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -132,17 +110,30 @@ deb:
 	mv "$$place"/*.deb "$(CURDIR)/dist/"
 	@echo "$(DEB)"
 
-# Debian 12 and 13 with systemd as PID 1, in seconds and without KVM. Their roots are built once (some
-# minutes, the network) and kept outside the tree: tests/vm/roots.py.
-vm: $(STAMP) deb
-	@[ "$$(id -u)" = 0 ] || { echo "cannot boot machines: not root; sudo make vm" >&2; exit 1; }
-	@set -e; missing=; for package in mmdebstrap squashfs-tools systemd-container man-db; do \
+# Debian 12 and 13 (noble: Ubuntu 24.04) with systemd as PID 1 and sshd, in seconds and without KVM. Their
+# roots are built once (some minutes, the network) and kept outside the tree: tests/vm/roots.py.
+SUITES := bookworm trixie
+
+test-vm: $(STAMP) deb
+	@[ "$$(id -u)" = 0 ] || { echo "cannot boot machines: not root; sudo make test-vm" >&2; exit 1; }
+	@set -e; missing=; for package in mmdebstrap squashfs-tools systemd-container iproute2 \
+		openssh-client man-db; do \
 		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q ' installed' || \
 			missing="$$missing $$package"; \
 	done; \
 	if [ -n "$$missing" ]; then $(call APT_INSTALL,$$missing); fi
-	$(BIN)/python -m tests.vm.roots bookworm trixie trixie-builder
-	$(BIN)/python -m pytest --durations=5 tests/vm
+	$(BIN)/python -m tests.vm.roots $(SUITES) $(SUITES:%=%-tester) trixie-builder
+	@$(MAKE) --no-print-directory -k -j$(BOXES) -O vm-trixie-test_build \
+		$(foreach suite,$(SUITES),$(VM_FILES:tests/vm/%.py=vm-$(suite)-%))
+
+# Boxes wait more than they work: so many at a time. test_build has its own suite.
+BOXES := 4
+VM_FILES := $(filter-out %/test_build.py,$(wildcard tests/vm/test_*.py))
+
+# vm-SUITE-FILE: one file of tests on one suite.
+vm-%:
+	@RELCTL_VM_SUITES=$(firstword $(subst -, ,$*)) $(BIN)/python -m pytest -p no:cacheprovider -q \
+		--durations=3 tests/vm/$(lastword $(subst -, ,$*)).py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -301,7 +301,7 @@ class Rig:
 
     @property
     def request_log(self) -> Path:
-        return self.runtime / "requests.log"
+        return self.runtime / "gate/requests.log"
 
     def logged(self) -> list[str]:
         """Every line that the gate has written, also into logs that `rotate_log` put away."""
@@ -324,7 +324,7 @@ class Rig:
 
     def gate_pid(self) -> int | None:
         try:
-            return int((self.runtime / "gate.pid").read_text())
+            return int((self.runtime / "gate/gate.pid").read_text())
         except (OSError, ValueError):
             return None
 

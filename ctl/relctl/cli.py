@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from relctl import asking, find, offline, rollouts
+from relctl.bond import Bond
 from relctl.errors import DETACHED, DONE, CtlError, UnreachableError, UsageError
 from relctl.http import Client
 from relctl.rollouts import Waiting
@@ -68,6 +69,11 @@ def calling(command: Command) -> Command:
     return wrapped
 
 
+def noted(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--note, of everything that changes something."""
+    return click.option("--note", metavar="TEXT", help="why, for the audit: one line")(command)
+
+
 def staying(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of everything that starts a rollout."""
     for option in (
@@ -88,7 +94,7 @@ def staying(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--no-wait", is_flag=True, help="print the rollout's number and leave"),
     ):
         command = option(command)
-    return command
+    return noted(command)
 
 
 @click.group(
@@ -131,17 +137,33 @@ def command(*names: str) -> Callable[[Command], None]:
 @click.option("--observe", is_flag=True, help="the verdict is told and does not act")
 @click.option("--dry-run", is_flag=True, help="print the plan, do nothing")
 @click.option("--supersede", is_flag=True, help="end a rollout that is active first")
+@click.option(
+    "--on-disconnect",
+    type=click.Choice(["detach", "abort"]),
+    default="detach",
+    help="when this client is lost (SSH, kill): the rollout goes on [default], or back; Ctrl-C detaches",
+)
 @staying
 @calling
 def switch(
-    call: Call, release: str, until: str | None, now: bool, steps: str | None, **rest: Any
+    call: Call,
+    release: str,
+    until: str | None,
+    now: bool,
+    steps: str | None,
+    on_disconnect: str,
+    **rest: Any,
 ) -> int:
     """Switch to RELEASE and watch it until it is done."""
     asking.release_name(release)
+    if on_disconnect == "abort":
+        if rest["no_wait"]:
+            raise UsageError("cannot use --on-disconnect abort together with --no-wait")
+        rest["bond"] = Bond()
     if now and steps:
         raise UsageError("cannot use --now together with --steps: it means --steps 100")
     shares = asking.steps(steps) if steps else None
-    return _rollout(call, "switch", release, until=until, now=now or None, steps=shares, **rest)
+    return begin(call, "switch", release, until=until, now=now or None, steps=shares, **rest)
 
 
 @command("rollback")
@@ -164,7 +186,7 @@ def rollback(call: Call, release: str | None, without_reld: bool, **rest: Any) -
             )
         return _take_back(call)
     try:
-        return _rollout(call, "rollback", release, **rest)
+        return begin(call, "rollback", release, **rest)
     except UnreachableError as error:
         if error.rollout is None:
             error.hint += ", or without it: sudo relctl rollback --offline"
@@ -197,7 +219,7 @@ def _take_back(call: Call) -> int:
 @calling
 def restart(call: Call, **rest: Any) -> int:
     """Start the live release again, through the other slot."""
-    return _rollout(call, "restart", None, **rest)
+    return begin(call, "restart", None, **rest)
 
 
 @command("start")
@@ -205,7 +227,7 @@ def restart(call: Call, **rest: Any) -> int:
 @calling
 def start(call: Call, **rest: Any) -> int:
     """Start the app again after `relctl stop`."""
-    return _rollout(call, "start", None, **rest)
+    return begin(call, "start", None, **rest)
 
 
 @command("stop")
@@ -213,7 +235,7 @@ def start(call: Call, **rest: Any) -> int:
 @calling
 def stop(call: Call, **rest: Any) -> int:
     """Stop the app in order: the gate answers 503, then the drain, then the stop signal."""
-    return _rollout(call, "stop", None, **rest)
+    return begin(call, "stop", None, **rest)
 
 
 @command("contract")
@@ -221,10 +243,10 @@ def stop(call: Call, **rest: Any) -> int:
 @calling
 def contract(call: Call, **rest: Any) -> int:
     """Run the contract hook; older releases are no way back then."""
-    return _rollout(call, "contract", None, **rest)
+    return begin(call, "contract", None, **rest)
 
 
-def _rollout(
+def begin(
     call: Call,
     kind: str,
     release: str | None,
@@ -232,17 +254,25 @@ def _rollout(
     timeout: float | None,
     lock: float | None,
     until: str | None = None,
+    bond: Bond | None = None,
     **options: Any,
 ) -> int:
     unset = (None, False)
     asked = {name: value for name, value in options.items() if not any(value is no for no in unset)}
-    waiting = Waiting(not no_wait, until == "shifted", timeout, lock)
+    waiting = Waiting(not no_wait, until == "shifted", timeout, lock, bond)
     return rollouts.run(call.client(), kind, release, asked, waiting, as_json=call.as_json)
 
 
 def run(arguments: list[str]) -> int:
     """Reads the command line and runs it; click's own handler of errors stays out of it."""
-    from relctl import looking, mend, replay  # noqa: F401  register the commands that look and steer
+    from relctl import (  # noqa: F401  register their commands
+        apps,
+        audit,
+        eject,
+        looking,
+        mend,
+        replay,
+    )
 
     if not arguments:
         arguments = ["--help"]

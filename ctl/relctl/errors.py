@@ -72,6 +72,20 @@ class UnreachableError(CtlError):
         super().__init__(message, UNREACHABLE, "unreachable", hint)
 
 
+class DetachedError(CtlError):
+    """Somebody stopped watching; what was watched goes on."""
+
+    def __init__(self, message: str, hint: str = "", rollout: int | None = None) -> None:
+        super().__init__(message, DETACHED, "detached", hint, rollout)
+
+
+class LostError(CtlError):
+    """Nobody reads what we write any more: the terminal, the SSH connection or the pipe is gone."""
+
+    def __init__(self) -> None:
+        super().__init__("nobody reads the output any more", DETACHED, "lost")
+
+
 class WaitOverError(CtlError):
     """`--timeout` is over. The rollout goes on: only the waiting ends."""
 

@@ -33,6 +33,11 @@ def runtime_directory(socket: str | None, app: str | None) -> str:
     return os.path.join(RUN, _only_app("lanes"))
 
 
+def apps() -> list[str]:
+    """Every app with a control socket, by name."""
+    return [app for app in _names(RUN) if _exists(os.path.join(RUN, app, SOCKET))]
+
+
 def app_of(path: str) -> str:
     """The app's name as its runtime directory has it."""
     return os.path.basename(os.path.dirname(os.path.abspath(path)))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from relctl.bond import Bond
 from relctl.errors import UnreachableError, WaitOverError
 from relctl.http import Client
 
@@ -15,7 +16,11 @@ SILENCE = 15.0  # a running rollout says something every second
 
 
 def rollout_events(
-    client: Client, rollout: int, until: float | None, notice: Callable[[str], None]
+    client: Client,
+    rollout: int,
+    until: float | None,
+    notice: Callable[[str], None],
+    bond: Bond | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Every event of `rollout`; the last one is its result.
 
@@ -24,15 +29,20 @@ def rollout_events(
         rollout: its number.
         until: a time of `time.monotonic()` at which waiting ends; None = never.
         notice: told once per outage that reld is away.
+        bond: without us the rollout goes back.
 
     Raises:
         UnreachableError: reld was away for longer than 30 s.
+        LostError: nobody reads our output any more.
         WaitOverError: `until` is over.
     """
     away = _Away(client, f"reld is restarting, rollout {rollout} continues", notice)
+    target, body = f"/v1/events?rollout={rollout}", None
+    if bond is not None:
+        target, body = f"/v1/rollouts/{rollout}/stay", {"lease": bond.name}
     while True:
         try:
-            for event in client.stream(f"/v1/events?rollout={rollout}", SILENCE, until):
+            for event in client.stream(target, SILENCE, until, body):
                 away.back()
                 yield event
                 if event.get("event") == "result":

@@ -15,9 +15,9 @@ from relctl.errors import (
     CtlError,
     UnreachableError,
     UsageError,
-    WaitOverError,
 )
 from relctl.find import app_of
+from relctl.wire import Watching, Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 30.0
-MAX_HEAD = 64 * 1024
 LONGEST_PATH = 107  # sun_path of Linux, without its closing zero
 
 
@@ -50,7 +49,11 @@ class Client:
         return self._answer("POST", target, body)
 
     def stream(
-        self, target: str, idle: float | None = None, until: float | None = None
+        self,
+        target: str,
+        idle: float | None = None,
+        until: float | None = None,
+        body: dict[str, Any] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """The objects of an NDJSON answer, each as soon as its line is complete.
 
@@ -58,17 +61,19 @@ class Client:
             target: path and query.
             idle: seconds of silence after which reld counts as gone; None waits for ever.
             until: a time of `time.monotonic()` at which waiting ends.
+            body: what is posted; None: it is asked with GET.
 
         Raises:
             UnreachableError: reld cannot be reached, fell silent, or hung up inside a line.
+            LostError: whoever read our stdout or stderr is gone.
             WaitOverError: `until` is over.
             CtlError: reld refused.
         """
         connection = self._connect()
         with connection:
-            wire = _Wire(connection, idle, until)
+            wire = Watching(connection, idle, until)
             try:
-                status, headers = self._send(wire, "GET", target, None)
+                status, headers = self._send(wire, "GET" if body is None else "POST", target, body)
                 if status >= 400:
                     raise self._refusal(status, b"".join(_pieces(wire, headers)))
                 rest = b""
@@ -85,7 +90,7 @@ class Client:
     def _answer(self, method: str, target: str, body: dict[str, Any] | None) -> dict[str, Any]:
         connection = self._connect()
         with connection:
-            wire = _Wire(connection, ANSWER_TIMEOUT, None)
+            wire = Wire(connection, ANSWER_TIMEOUT, None)
             try:
                 status, headers = self._send(wire, method, target, body)
                 raw = b"".join(_pieces(wire, headers))
@@ -103,7 +108,7 @@ class Client:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(CONNECT_TIMEOUT)
         try:
-            connection.connect(self.path)
+            _connect(connection, self.path)
         except PermissionError:
             connection.close()
             raise self._forbidden() from None
@@ -117,7 +122,7 @@ class Client:
         return connection
 
     def _send(
-        self, wire: _Wire, method: str, target: str, body: dict[str, Any] | None
+        self, wire: Wire, method: str, target: str, body: dict[str, Any] | None
     ) -> tuple[int, dict[str, str]]:
         head = f"{method} {target} HTTP/1.1\r\nHost: reld\r\nConnection: close\r\n"
         content = b""
@@ -186,60 +191,21 @@ class Client:
         )
 
 
-class _Wire:
-    """Bytes of one connection, with the two ends that waiting has."""
-
-    def __init__(self, connection: socket.socket, idle: float | None, until: float | None) -> None:
-        self._connection = connection
-        self._idle = idle
-        self._until = until
-        self._buffer = b""
-
-    def send(self, data: bytes) -> None:
-        self._connection.sendall(data)
-
-    def more(self) -> bytes:
-        """Whatever is there, at least one byte; b"" at the end."""
-        if self._buffer:
-            data, self._buffer = self._buffer, b""
-            return data
-        return self._receive()
-
-    def line(self) -> bytes:
-        while b"\n" not in self._buffer:
-            if len(self._buffer) > MAX_HEAD:
-                raise ValueError("a line without end")
-            data = self._receive()
-            if not data:
-                raise EOFError
-            self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line.rstrip(b"\r")
-
-    def upto(self, most: int) -> bytes:
-        data = self.more()
-        if not data:
-            raise EOFError
-        self._buffer = data[most:] + self._buffer
-        return data[:most]
-
-    def _receive(self) -> bytes:
-        patience = self._idle
-        if self._until is not None:
-            left = self._until - time.monotonic()
-            if left <= 0:
-                raise WaitOverError
-            patience = left if patience is None else min(left, patience)
-        self._connection.settimeout(patience)
+def _connect(connection: socket.socket, path: str) -> None:
+    """Linux does not wait for room in the backlog: it fails at once, whatever the timeout."""
+    until = time.monotonic() + CONNECT_TIMEOUT
+    while True:
         try:
-            return self._connection.recv(65536)
-        except TimeoutError:
-            if self._until is not None and time.monotonic() >= self._until:
-                raise WaitOverError from None
-            raise
+            connection.connect(path)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
-def _head(wire: _Wire) -> tuple[int, dict[str, str]]:
+def _head(wire: Wire) -> tuple[int, dict[str, str]]:
     first = wire.line().split(b" ", 2)
     if len(first) < 2 or not first[0].startswith(b"HTTP/1."):
         raise ValueError("no HTTP answer")
@@ -250,7 +216,7 @@ def _head(wire: _Wire) -> tuple[int, dict[str, str]]:
     return int(first[1]), headers
 
 
-def _pieces(wire: _Wire, headers: dict[str, str]) -> Iterator[bytes]:
+def _pieces(wire: Wire, headers: dict[str, str]) -> Iterator[bytes]:
     """The body as it comes in: chunked, of a known length, or until the end."""
     if headers.get("transfer-encoding", "").lower() == "chunked":
         while size := int(wire.line().partition(b";")[0], 16):
@@ -264,7 +230,7 @@ def _pieces(wire: _Wire, headers: dict[str, str]) -> Iterator[bytes]:
         yield data
 
 
-def _exactly(wire: _Wire, size: int) -> Iterator[bytes]:
+def _exactly(wire: Wire, size: int) -> Iterator[bytes]:
     while size > 0:
         data = wire.upto(size)
         size -= len(data)

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import click
 
 from relctl import __version__, asking, quick, receipt, rollouts
-from relctl.cli import Call, calling, command
+from relctl.cli import Call, calling, command, noted
 from relctl.errors import DONE, FAILED, CtlError, UnreachableError, UsageError
 from relctl.follow import GRACE, RETRY, all_events
 from relctl.http import Client
@@ -118,7 +118,7 @@ def show(call: Call, number: int) -> int:
 @click.option("--lines", "-n", type=click.IntRange(min=0), default=100, show_default=True)
 @calling
 def logs(call: Call, slot: str | None, follow: bool, release: str | None, lines: int) -> int:
-    """What the app writes to stdout and stderr."""
+    """What the app and its hooks write to stdout and stderr."""
     if release is not None:
         asking.release_name(release)
     asked: dict[str, str | int] = {"lines": lines}
@@ -134,7 +134,7 @@ def logs(call: Call, slot: str | None, follow: bool, release: str | None, lines:
             if sys.stdout.isatty():  # a log line may not steer the terminal of who reads it
                 said = clean(said.replace("\t", "    "))
             prefix = "" if slot else f"{line.get('slot') or NONE} {line.get('release') or NONE} | "
-            click.echo(prefix + said)
+            click.echo(prefix + ("hook | " if line.get("hook") else "") + said)
     return DONE
 
 
@@ -208,12 +208,19 @@ def _steering(name: str, text: str) -> Callable[..., int]:
 _reason = click.option("--reason", metavar="TEXT", help="goes into the audit")
 _full = click.option("--full", is_flag=True, help="straight to 100 %")
 
-command("pause")(_reason(calling(_steering("pause", "Hold where it is; the guard stays on."))))
-command("resume")(_reason(calling(_steering("resume", "Go on after a pause."))))
-command("promote")(
-    _full(_reason(calling(_steering("promote", "End one wait; the guard stays on."))))
-)
-command("abort")(_reason(calling(_steering("abort", "Give up and go back."))))
+
+def _steers(name: str, text: str, *options: Callable[..., Any]) -> None:
+    made = calling(_steering(name, text))
+    for option in (noted, *options):
+        made = option(made)
+    command(name)(made)
+
+
+_steers("pause", "Hold where it is; the guard stays on.", _reason)
+_steers("resume", "Go on after a pause.", _reason)
+_steers("promote", "End one wait; the guard stays on.", _reason, _full)
+_steers("abort", "Give up and go back.", _reason)
+_steers("approve", "Agree, as another person, to a rollout that waits for an approver.")
 
 
 def _show_table(

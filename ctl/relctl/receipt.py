@@ -79,6 +79,8 @@ def _pairs(receipt: dict[str, Any], log_lines: int | None) -> list[tuple[str, st
     return [
         (f"rollout {receipt.get('id')}", f"{outcome}, {kind}{who}"),
         ("from → to", way(receipt.get("from"), receipt.get("to"))),
+        ("note", clean(receipt.get("note") or "")),
+        ("approved", _approved(receipt)),
         *_why(receipt, _mapping(receipt.get("evidence")), log_lines),
         ("skipped", ", ".join(f"{clean(step)} %" for step in receipt.get("skipped") or [])),
         ("requests", _requests(_mapping(receipt.get("requests")))),
@@ -104,6 +106,13 @@ def _why(
         ("known", known if receipt.get("unproven") or log_lines is None else ""),
         ("its log", paragraph("\n".join(log if log_lines is None else log[-log_lines:]))),
     ]
+
+
+def _approved(receipt: dict[str, Any]) -> str:
+    if not receipt.get("approved_by"):
+        return ""
+    said = f": {clean(receipt['approval_note'])}" if receipt.get("approval_note") else ""
+    return f"by {clean(receipt['approved_by'])}{said}"
 
 
 def _requests(slots: dict[str, Any]) -> str:

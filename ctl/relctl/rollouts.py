@@ -13,7 +13,17 @@ from types import FrameType
 from typing import Any
 
 from relctl import plan, receipt
-from relctl.errors import BUSY, DETACHED, DONE, CtlError, UnreachableError, WaitOverError
+from relctl.bond import Bond
+from relctl.errors import (
+    BUSY,
+    DETACHED,
+    DONE,
+    CtlError,
+    DetachedError,
+    LostError,
+    UnreachableError,
+    WaitOverError,
+)
 from relctl.follow import rollout_events
 from relctl.http import Client
 from relctl.status import running
@@ -25,12 +35,16 @@ POLL = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How long somebody stays. Durations in seconds; None = no limit, except `lock`: no waiting."""
+    """How long somebody stays. Durations in seconds; None = no limit, except `lock`: no waiting.
+
+    `bond`: not to be left alone.
+    """
 
     follow: bool = True
     until_shifted: bool = False
     timeout: float | None = None
     lock: float | None = None
+    bond: Bond | None = None
 
 
 def run(
@@ -75,13 +89,24 @@ def watch(
     """
     until = None if waiting.timeout is None else time.monotonic() + waiting.timeout
     back = f"relctl watch {number} · undo: relctl abort {number}"
+    bond = waiting.bond
     try:
-        with leaving(f"still running: {back}", "", number):
+        with leaving(f"still running: {back}", "", number, bond):
             if opening is not None:
                 shown.event(opening)
-            return _events(client, number, waiting, shown, until)
+            final = _events(client, number, waiting, shown, until)
+        if final is None and bond is not None:
+            bond.loosen(client, number)
+        return final
+    except DetachedError:
+        shown.close()
+        if bond is not None:
+            bond.loosen(client, number)
+        raise
     except WaitOverError:
         shown.close()
+        if bond is not None:
+            bond.loosen(client, number)
         limit = duration(waiting.timeout or 0)
         raise CtlError(
             f"rollout {number} is not over after {limit}; still running: {back}",
@@ -103,7 +128,7 @@ def watch(
 def _events(
     client: Client, number: int, waiting: Waiting, shown: View, until: float | None
 ) -> dict[str, Any] | None:
-    for event in rollout_events(client, number, until, shown.notice):
+    for event in rollout_events(client, number, until, shown.notice, waiting.bond):
         final = event.get("receipt")
         if event.get("event") == "result" and isinstance(final, dict):
             shown.end(final)
@@ -132,11 +157,14 @@ def shifted(status: Any) -> bool:
 
 
 @contextmanager
-def leaving(message: str, hint: str, rollout: int | None = None) -> Iterator[None]:
-    """Ctrl-C, a dropped SSH and a closed pipe end the watching, never the rollout.
+def leaving(
+    message: str, hint: str, rollout: int | None = None, bond: Bond | None = None
+) -> Iterator[None]:
+    """Ctrl-C, a dropped SSH and a closed pipe end the watching, and the rollout only with a bond.
 
     Raises:
-        CtlError: with exit code 130.
+        DetachedError: Ctrl-C; or the others without a bond.
+        CtlError: with the same exit code, 130: the rollout goes back.
     """
     caught = [signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup means: stay
@@ -144,17 +172,31 @@ def leaving(message: str, hint: str, rollout: int | None = None) -> Iterator[Non
     before = {number: signal.signal(number, _leave) for number in caught}
     try:
         yield
+    except _HungUp:
+        raise _lost(message, hint, rollout, bond) from None
     except KeyboardInterrupt:
-        raise CtlError(message, DETACHED, "detached", hint, rollout) from None
-    except OSError:  # nobody reads our stdout any more
-        raise CtlError(message, DETACHED, "detached", hint, rollout) from None
+        raise DetachedError(message, hint, rollout) from None
+    except (OSError, LostError):  # nobody reads our output any more
+        raise _lost(message, hint, rollout, bond) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
+class _HungUp(KeyboardInterrupt):
+    """We were told to go by somebody else than the person at the keyboard."""
+
+
 def _leave(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise _HungUp
+
+
+def _lost(message: str, hint: str, rollout: int | None, bond: Bond | None) -> CtlError:
+    if bond is None:
+        return DetachedError(message, hint, rollout)
+    return CtlError(
+        f"disconnected: rollout {rollout} is aborted", DETACHED, "disconnected", hint, rollout
+    )
 
 
 def _submit(

@@ -49,6 +49,7 @@ def lines(status: dict[str, Any]) -> list[str]:
             ("verdict", _verdict(rollout) if rollout else ""),
             ("skipped", _skipped(rollout) if rollout else ""),
             ("degraded", clean(status.get("degraded") or "")),
+            ("config", clean(status.get("config") or "")),
         )
     )
     traffic = measured.lines(slots(status))
@@ -134,6 +135,8 @@ def _next(status: dict[str, Any]) -> str:
     rollout = running(status)
     if rollout is not None:
         number = rollout.get("id")
+        if rollout.get("approval") == "awaited":
+            return f"relctl approve {number} (another person) · relctl abort {number}"
         steer = "resume" if rollout.get("paused") else "pause"
         return f"relctl watch {number} · relctl {steer} · relctl abort {number}"
     if status.get("degraded"):

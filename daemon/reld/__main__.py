@@ -1,4 +1,4 @@
-"""`reld CONFIG [--check] [--state-dir D] [--runtime-dir D]`"""
+"""`reld CONFIG [--check] [--state-dir D] [--runtime-dir D] [--launcher auto|systemd|direct]`"""
 
 from __future__ import annotations
 
@@ -11,32 +11,43 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from reld import __version__, config_file
+from reld import __version__, config_file, journal
 from reld.errors import RelctlError
+from reld.leases import Leases
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["--gate"]:  # said by the gate's unit only
+        from reld.nginx import handover
+
+        return handover.main(sys.argv[2:])
     arguments = _arguments()
     path: Path = arguments.config
+    state = arguments.state_dir or _directory("STATE_DIRECTORY", "/var/lib/relctl", path.stem)
+    leases = Leases(state, path.stem)
     if arguments.check:
-        findings = config_file.check(path, os.geteuid())
+        findings = config_file.check(path, os.geteuid(), leases.kept())
         print("\n".join(findings) if findings else f"{path}: fine")
         return 8 if findings else 0
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    in_journal = journal.set_up(path.stem, os.environ)
     with _without_the_cpp_library():
         from reld.daemon import Places, serve
 
     try:
-        config = config_file.load(path, uid=os.geteuid())
-        state = arguments.state_dir or _directory("STATE_DIRECTORY", "/var/lib/relctl", config.name)
+        config = config_file.load(path, uid=os.geteuid(), kept=leases.kept())
         runtime = arguments.runtime_dir or _directory(
             "RUNTIME_DIRECTORY", "/run/relctl", config.name
         )
-        asyncio.run(serve(config, Places(state.absolute(), runtime.absolute())))
+        places = Places(state.absolute(), runtime.absolute())
+        asyncio.run(serve(config, places, arguments.launcher))
     except RelctlError as error:
-        print(f"reld: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
+        if in_journal:
+            hint = f"\nhint: {error.hint}" if error.hint else ""
+            logging.getLogger("reld").critical("%s%s", error.message, hint)
+        else:
+            print(f"reld: {error.message}", file=sys.stderr)
+            if error.hint:
+                print(f"hint: {error.hint}", file=sys.stderr)
         return error.exit_code
     return 0
 
@@ -63,6 +74,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="tell all that is wrong with it")
     parser.add_argument("--state-dir", type=Path, metavar="D", help="/var/lib/relctl/APP")
     parser.add_argument("--runtime-dir", type=Path, metavar="D", help="/run/relctl/APP, on tmpfs")
+    parser.add_argument(
+        "--launcher",
+        choices=("auto", "systemd", "direct"),
+        default="auto",
+        help="who keeps the app: systemd (the default where reld is root and systemd is there) or reld",
+    )
     parser.add_argument("--version", action="version", version=f"reld {__version__}")
     return parser.parse_args()
 

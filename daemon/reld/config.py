@@ -48,6 +48,14 @@ class PortRange:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What an app of this machine has written down as its own: it was there first."""
+
+    range: PortRange
+    gate: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class App:
     """What to run. `command` and `directory` are templates for `fill`."""
 
@@ -60,6 +68,8 @@ class App:
     env: tuple[tuple[str, str], ...] = ()
     stop_signal: str = "SIGTERM"
     stop_timeout: float = 30.0
+    memory_max: int | None = None  # of each instance, as long as systemd keeps them
+    tasks_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

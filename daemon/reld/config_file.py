@@ -22,6 +22,7 @@ from reld.config import (
     External,
     Gate,
     Hooks,
+    Kept,
     Liveness,
     PortRange,
     Ports,
@@ -55,8 +56,9 @@ class _Table:
 _TABLES: Mapping[str, _Table] = {
     "app": _Table(App, {
         "command": _COMMAND, "directory": v.directory, "user": v.USER, "host": v.HOST,
-        "instances": v.integer(1, 1000), "env_file": v.absolute, "env": v.env,
+        "instances": v.integer(1, 100), "env_file": v.absolute, "env": v.env,
         "stop_signal": v.stop_signal, "stop_timeout": v.duration(),
+        "memory_max": v.size, "tasks_max": v.integer(1, 1_000_000),
     }, ("command", "directory")),
     "ports": _Table(Ports, {"range": v.port_range}),
     "readiness": _Table(Readiness, {
@@ -87,8 +89,8 @@ _TABLES: Mapping[str, _Table] = {
     }, ("name", "match")),
     "gate": _Table(Gate, {
         "listen": v.loopback, "status": v.loopback, "keepalive": v.integer(0, 1000),
-        "timeout": _PERIOD, "split": v.choice("request", "client"),
-        "assets": v.many(v.ASSETS, 'a list of prefixes, such as ["/assets/"]'),
+        "timeout": v.duration(0.01, 86400), "split": v.choice("request", "client"),
+        "assets": v.each_once(v.ASSETS, 'a list of prefixes, such as ["/assets/"]'),
     }),
     "external": _Table(External, {"address": v.upstream, "unit": v.UNIT}, ("address",)),
     "hooks": _Table(Hooks, dict.fromkeys(HOOKS, _HOOK) | {"timeout": _PERIOD}),
@@ -106,16 +108,22 @@ _EXAMPLES = {
 }
 
 
-def check(path: Path, uid: int) -> list[str]:
+def check(path: Path, uid: int, kept: Mapping[str, Kept] | None = None) -> list[str]:
     """What is wrong with a config file, one text per finding in the order of its lines."""
     try:
-        load(path, uid=uid)
+        load(path, uid=uid, kept=kept)
     except ConfigError as error:
         return list(error.findings)
     return []
 
 
-def load(path: Path, *, uid: int, neighbours: Iterable[Path] | None = None) -> Config:
+def load(
+    path: Path,
+    *,
+    uid: int,
+    neighbours: Iterable[Path] | None = None,
+    kept: Mapping[str, Kept] | None = None,
+) -> Config:
     """Read and check the config of one app.
 
     Args:
@@ -123,6 +131,7 @@ def load(path: Path, *, uid: int, neighbours: Iterable[Path] | None = None) -> C
         uid: who reld runs as; 0 asks for more (a user for the app, a file only its owner writes).
         neighbours: the configs of the other apps on this machine, whose ports are theirs.
             Default: every other `*.toml` in the same directory.
+        kept: what the apps that ever started have, by name. They keep it, whatever config is new.
 
     Raises ConfigError with every finding, whatever the bytes of the file are.
     """
@@ -146,7 +155,8 @@ def load(path: Path, *, uid: int, neighbours: Iterable[Path] | None = None) -> C
     _check_probes(config, document, findings)
     _check_times(config, document, findings)
     others = _siblings(path) if neighbours is None else neighbours
-    config = _with_ports(config, [lease for p in others if (lease := _lease(path, p))], findings)
+    leases = [lease for p in others if (lease := _lease(path, p))]
+    config = _with_ports(config, leases, kept or {}, findings)
     if findings.sorted:
         raise ConfigError(findings.sorted)
     return config
@@ -350,13 +360,17 @@ def _port(address: str) -> int:
     return 0 if address.startswith("unix:") else int(address.rpartition(":")[2])
 
 
-def _defaults(leases: Iterable[_Lease]) -> dict[str, PortRange]:
-    """Everybody's range. Those without one get the free hundreds in the order of their names.
+def _defaults(leases: Iterable[_Lease], kept: Mapping[str, Kept]) -> dict[str, PortRange]:
+    """Everybody's range. Those without one keep what they have; new ones get the free hundreds.
 
-    Every app computes the same from the same files, so no two of them ever choose the same.
+    In the order of their names: every app computes the same from the same files, so no two of them
+    ever choose the same.
     """
     every = sorted(leases, key=lambda lease: lease.name)
     ranges = {lease.name: lease.range for lease in every if lease.range}
+    for lease in every:
+        if lease.name in kept:
+            ranges.setdefault(lease.name, kept[lease.name].range)
     gates = {_port(address) for lease in every for address in lease.addresses}
     for lease in every:
         if lease.name not in ranges:
@@ -369,12 +383,14 @@ def _defaults(leases: Iterable[_Lease]) -> dict[str, PortRange]:
     return ranges
 
 
-def _with_ports(config: Config, others: list[_Lease], findings: Findings) -> Config:
+def _with_ports(
+    config: Config, others: list[_Lease], kept: Mapping[str, Kept], findings: Findings
+) -> Config:
     key, gate = ("ports", "range"), config.gate
     chosen = config.ports.range if config.ports.range.first else None
     external = config.external.address if config.external else ""
     addresses = tuple(a for a in (gate.listen, gate.status, external) if a)
-    free = _defaults([*others, _Lease(config.name, config.path, None, addresses)])
+    free = _defaults([*others, _Lease(config.name, config.path, None, addresses)], kept)
     if findings.about(key, ("ports",)):
         return config
     if config.name not in free:
@@ -387,8 +403,10 @@ def _with_ports(config: Config, others: list[_Lease], findings: Findings) -> Con
         what = f"{ports} has {len(ports)} ports, too few for instances = {config.app.instances}"
         expected = f"at least {needed}: two slots, as many that rest, and the gate's status"
         findings.add(key, what, expected, f'"{ports.first}-{ports.first + needed - 1}"')
-    theirs = _defaults(others)
+    theirs = _defaults(others, kept)
     for other in others:
+        if config.name in kept and other.name not in kept:
+            continue  # it never started, and it is its start that is refused
         name = f"{other.name} ({other.path.name})"
         taken = theirs.get(other.name)
         if chosen and taken and chosen.overlaps(taken):

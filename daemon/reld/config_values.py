@@ -6,6 +6,7 @@ allow-list here, not a list of what is dangerous.
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import math
 import re
@@ -102,8 +103,8 @@ def integer(low: int, high: int) -> Reader:
     return read
 
 
-def duration(low: float = 0.0) -> Reader:
-    """Seconds; `low` is the shortest one that makes sense."""
+def duration(low: float = 0.0, high: float = _YEAR) -> Reader:
+    """Seconds; `low` is the shortest one that makes sense, `high` the longest."""
 
     def read(value: Any) -> float:
         if type(value) in (int, float):
@@ -118,8 +119,9 @@ def duration(low: float = 0.0) -> Reader:
         parts = found.groups() if found else ()
         # One rounding at the end: "1.1s" is 1.1, not 1.1000000000000001.
         seconds = sum(float(n) * unit for n, unit in zip(parts, _SECONDS, strict=False) if n)
-        if not low <= seconds <= _YEAR:
-            raise WrongError(f"{show(value)} is out of range", f"{low:g} s to 365 days")
+        if not low <= seconds <= high:
+            longest = f"{high / 86400:g} day{'s' * (high > 86400)}"
+            raise WrongError(f"{show(value)} is out of range", f"{low:g} s to {longest}")
         return round(seconds, 9)
 
     return read
@@ -164,6 +166,16 @@ def items(value: Any, expected: str) -> list[Any]:
 
 def many(read: Reader, expected: str) -> Reader:
     return lambda value: tuple(read(item) for item in items(value, expected))
+
+
+def each_once(read: Reader, expected: str) -> Reader:
+    def read_all(value: Any) -> tuple[Any, ...]:
+        found = many(read, expected)(value)
+        if twice := [item for item in found if found.count(item) > 1]:
+            raise WrongError(f"{show(twice[0])} is there twice", expected)
+        return tuple(found)
+
+    return read_all
 
 
 def argv(placeholders: tuple[str, ...]) -> Reader:
@@ -319,13 +331,21 @@ def loopback(value: Any) -> str:
 
 
 def upstream(value: Any) -> str:
+    """An IP address and a port, or a socket: nginx would look a name up once, and keep what it was."""
     if text(value).startswith("unix:"):
-        if not re.fullmatch(r"unix:/[A-Za-z0-9/_.@+-]{1,106}", value):
+        if not re.fullmatch(r"unix:/[A-Za-z0-9/_.@+-]{1,100}", value) or ".." in value:
             raise WrongError(
-                f"{show(value)} is no address", '"unix:/run/web.sock" (at most 107 characters)'
+                f"{show(value)} is no address",
+                '"unix:/run/web.sock" (at most 101 characters, no ..)',
             )
         return str(value)
-    return address(value)
+    checked = address(value)
+    try:
+        ipaddress.ip_address(checked.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        expected = 'an IP address and a port, such as "127.0.0.1:8000"'
+        raise WrongError(f"{show(value)} has a name in it", expected) from None
+    return checked
 
 
 def regex(value: Any) -> str:
@@ -362,7 +382,8 @@ MEMBER = matching(r"@?[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?", 'a user, or a group suc
 HOST = matching(rf"(?:{_HOST})(?::[0-9]{{1,5}})?", 'a host name, such as "www.example.com"')
 PATH = matching(r"/[!-~]*", 'a path that begins with "/", such as "/ready"')
 ASSETS = matching(
-    r"/[A-Za-z0-9/_.~%+@,=-]*", 'a prefix that begins with "/", such as "/assets/" (plain ASCII)'
+    r"/(?!/)(?!.*(?:\.\.|//))[A-Za-z0-9/_.~+@-]{1,200}",
+    'a prefix such as "/assets/" (letters, digits and /_.~+@-, no .. and no //)',
 )
 METHOD = matching(r"[A-Z]{1,20}", 'an HTTP method in capitals, such as "GET"')
 UNIT = matching(

@@ -19,28 +19,34 @@ from reld.api.clock import iso
 from reld.api.hub import Hub
 from reld.api.listener import given
 from reld.api.server import Server
+from reld.auditing import Audit
 from reld.clock import boottime, offset
 from reld.config import Config
+from reld.config_file import load
 from reld.core.events import Tick
 from reld.core.machine import first_state
 from reld.core.model import Loaded, State
 from reld.core.recovery import Observed, recover
 from reld.engine import Engine
-from reld.errors import RelctlError, StoreError
+from reld.errors import StoreError
 from reld.host import scarce
 from reld.host.alone import only_one, refuse_anothers_gate
 from reld.host.checkpoint import Checkpoints
 from reld.host.chores import for_ever
+from reld.host.config_watch import ConfigWatch
 from reld.host.instances import Instances
+from reld.host.keeping import Keeping, keeping
 from reld.host.lanes_watch import LanesWatch
 from reld.host.machine import Machine
 from reld.host.releases import Releases
 from reld.host.sensor import Sensor
 from reld.host.shown import shown
-from reld.host.snapshots import Snapshots
+from reld.host.snapshots import Snapshots, TodaysAccess
 from reld.host.tidy import Runtime
 from reld.host.traffic import Traffic
 from reld.host.vitals import Vitals
+from reld.leases import Leases, in_use
+from reld.nginx import owner
 from reld.nginx.gate import Gate
 from reld.nginx.settings import GateSettings
 from reld.nginx.settings import Route as GateRoute
@@ -49,7 +55,6 @@ from reld.processes.identity import boot_id
 from reld.saver import StateSaver
 from reld.service import EngineService
 from reld.store.database import Store
-from reld.store.rows import AuditRow
 
 log = logging.getLogger("reld")
 
@@ -58,6 +63,8 @@ LOG_CAP = 64 << 20
 """Bytes that the log of one release may use on the disk."""
 LOG_CARE_EVERY = 10.0
 OPERATORS_GROUP = "relctl"
+EXTERNAL_PATIENCE = 10.0
+"""Seconds; systemd waits 90 for us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,41 +87,53 @@ class Places:
         return self.runtime / "control.sock"
 
 
-async def serve(config: Config, places: Places) -> None:
+async def serve(config: Config, places: Places, launcher: str) -> None:
     """Run until SIGTERM or SIGINT. Raises RelctlError where it cannot even begin."""
+    keeps = keeping(launcher, config.name, places.state, places.runtime)
     scarce.prepare(asyncio.get_running_loop())
     for place in (places.state, places.runtime, places.logs):
         place.mkdir(parents=True, exist_ok=True)
-    settings = gate_settings(config, places)
+    with contextlib.suppress(PermissionError):
+        places.logs.chmod(0o700)  # their names are releases'; the app itself writes to what is open
+    settings = gate_settings(config, places, keeps.gate_unit)
     with only_one(config.name, (places.state, places.runtime)):
         await refuse_anothers_gate(settings)
         store = await Store.open(places.database)
         try:
-            await _run(config, places, store)
+            await _run(config, places, store, keeps)
         finally:
             await store.close()
 
 
-async def _run(config: Config, places: Places, store: Store) -> None:
-    gate = Gate(gate_settings(config, places))
+async def _run(config: Config, places: Places, store: Store, keeps: Keeping) -> None:
+    gate = Gate(gate_settings(config, places, keeps.gate_unit))
     snapshots = Snapshots(store, config)
     holder: list[Engine] = []
 
     def state() -> State:
         return holder[0].state
 
-    instances = Instances(state, snapshots, places.logs)
+    leases = Leases(places.state, config.name)
+    instances = Instances(state, snapshots, places.logs, keeps.launcher, keeps.words, leases)
     traffic = Traffic(state, gate)
     vitals = Vitals(state, instances)
     sensor = Sensor(state, gate, Checkpoints(places.runtime), vitals)
-    releases = Releases(state, snapshots, instances)
+    releases = Releases(state, snapshots, instances, keeps.launcher)
     machine = Machine(instances, releases, traffic, sensor)
-    notes = {"unit": config.external.unit or ""} if config.external else {}
+    notes = {"app": config.name, "gate": config.gate.listen}
+    if config.external is not None:
+        notes["unit"] = config.external.unit or ""
     reach = failpoints.from_environment(dict(os.environ))
     saver = StateSaver(store, places.logs, notes, sensor.rows_of, sensor.counts_of)
     found = await _recovered(config, store, gate, instances)
+    if keeps.units is not None:
+        await asyncio.to_thread(keeps.units.sweep, instances.units())
+    await asyncio.to_thread(leases.claim, config, in_use(found))
     engine = Engine(found, machine, saver, boottime, reach)
     holder.append(engine)
+    config_watch = ConfigWatch(
+        state, snapshots, lambda: load(config.path, uid=os.geteuid(), kept=leases.kept())
+    )
     hub = Hub(lambda: iso(boottime() + offset()))
     service = EngineService(
         engine,
@@ -124,9 +143,11 @@ async def _run(config: Config, places: Places, store: Store) -> None:
         places.logs,
         rate=sensor.rate,
         slots=lambda: shown(state(), sensor, vitals),
+        kept=leases.kept,
+        config_news=config_watch.said,
     )
-    audit = _Audit(store)
-    server = Server(service, config.access, audit.write)
+    audit = Audit(store)
+    server = Server(service, TodaysAccess(snapshots), audit.write)
     running = asyncio.create_task(engine.run())
     await server.start(places.socket, group=_operators_group(), sock=given(places.socket))
     runtime = Runtime(
@@ -136,11 +157,13 @@ async def _run(config: Config, places: Places, store: Store) -> None:
         hub.publish,
     )
     log.info("reld looks after %s: %s", config.name, places.socket)
+    await _until_the_external_app_is_served(engine)
     notify(f"READY=1\nSTATUS=looks after {config.name}")  # no-op without systemd
     chores = [
         asyncio.create_task(for_ever(partial(_heartbeat, engine))),
         asyncio.create_task(for_ever(sensor.tend)),
         asyncio.create_task(for_ever(vitals.keep)),
+        asyncio.create_task(for_ever(config_watch.keep)),
         asyncio.create_task(for_ever(runtime.keep)),
         asyncio.create_task(for_ever(LanesWatch(engine, gate).keep)),
         asyncio.create_task(for_ever(partial(_care_for_logs, places.logs))),
@@ -155,6 +178,20 @@ async def _run(config: Config, places: Places, store: Store) -> None:
             task.cancel()
         await asyncio.gather(*chores, running, return_exceptions=True)
         await audit.finish()
+
+
+async def _until_the_external_app_is_served(engine: Engine) -> None:
+    """Whoever waited for our start points the site at the gate next: it must not answer 503 then."""
+    try:
+        async with asyncio.timeout(EXTERNAL_PATIENCE):
+            await engine.until(
+                lambda state: (
+                    state.gate.verified.routing.default is not None
+                    or not any(slot.external for slot in state.slots)
+                )
+            )
+    except TimeoutError:
+        log.warning("the app of [external] is not ready: the gate answers 503")
 
 
 async def _recovered(config: Config, store: Store, gate: Gate, instances: Instances) -> State:
@@ -202,7 +239,7 @@ def _operators_group() -> str | None:
     return None
 
 
-def gate_settings(config: Config, places: Places) -> GateSettings:
+def gate_settings(config: Config, places: Places, unit: str | None = None) -> GateSettings:
     gate = config.gate
     return GateSettings(
         app=config.name,
@@ -211,13 +248,14 @@ def gate_settings(config: Config, places: Places) -> GateSettings:
         runtime=places.runtime,
         state=places.state,
         boot=boot_id(),
+        unit=unit,
         keepalive=gate.keepalive,
         timeout=gate.timeout,
         split="client" if gate.split == "client" else "request",
         assets=gate.assets,
         shield=config.verdict.shield,
         routes=tuple(GateRoute(r.name, r.match, r.success) for r in config.route),
-        user="www-data" if os.geteuid() == 0 else None,
+        user=owner.usual(),
     )
 
 
@@ -260,25 +298,3 @@ async def _until_told_to_stop(running: asyncio.Task[None]) -> None:
     told.cancel()
     if running.done():
         running.result()
-
-
-class _Audit:
-    """Rows are written behind the answer's back; a failing disk is told once, in the log."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def write(self, row: AuditRow) -> None:
-        task = asyncio.create_task(self._write(row))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def finish(self) -> None:
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _write(self, row: AuditRow) -> None:
-        try:
-            await self._store.audit(row)
-        except RelctlError as error:
-            log.error("audit: %s", error.message)  # noqa: TRY400

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reld.core.model import HookState, InstanceState, Kind, Phase, Rollout, State
+from reld.core.model import HookState, InstanceState, Kind, Phase, Rollout, Slot, State
 from reld.core.verdict.finding import Finding, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class News:
+    """`slot` and `release`: what it is about, "" = no one of them."""
+
     event: str
     text: str
     rollout: int | None
+    slot: str = ""
+    release: str = ""
 
 
 def narrate(before: State, after: State) -> list[News]:
     """In the order in which people want to hear it."""
     running = after.rollout or before.rollout
     number = running.id if running is not None else None
-    news = [News("instance", text, number) for text in _instances(before, after)]
+    news = [
+        News("instance", text, number, slot.color, slot.release)
+        for slot, text in _instances(before, after)
+    ]
     if after.rollout is not None:
         old = before.rollout if before.rollout and before.rollout.id == number else None
-        news += [News(e, t, number) for e, t in _rollout(old, after.rollout)]
+        to, slot = after.rollout.to, after.rollout.candidate or ""
+        news += [News(e, t, number, slot, to) for e, t in _rollout(old, after.rollout)]
     if before.gate.verified != after.gate.verified:
         generation = after.gate.verified.generation
         news.append(News("gate", f"the gate serves generation {generation}", number))
@@ -36,9 +44,9 @@ def narrate(before: State, after: State) -> list[News]:
     return news
 
 
-def _instances(before: State, after: State) -> list[str]:
+def _instances(before: State, after: State) -> list[tuple[Slot, str]]:
     old = {i.number: i for s in before.slots for i in s.instances}
-    texts = []
+    told: list[tuple[Slot, str]] = []
     for slot in after.slots:
         of = f"{slot.release} ({slot.color})"
         for instance in slot.instances:
@@ -47,6 +55,7 @@ def _instances(before: State, after: State) -> list[str]:
                 continue
             name = f"instance {instance.index} of {of}"
             pid = f", pid {instance.identity.pid}" if instance.identity else ""
+            texts: list[str] = []
             match instance.state:
                 case InstanceState.STARTING:
                     where = instance.address.removeprefix("127.0.0.1:")
@@ -65,7 +74,8 @@ def _instances(before: State, after: State) -> list[str]:
                     texts.append(f"{name} is being stopped")
                 case _:
                     pass
-    return texts
+            told += [(slot, text) for text in texts]
+    return told
 
 
 def _rollout(old: Rollout | None, new: Rollout) -> list[tuple[str, str]]:
@@ -86,6 +96,9 @@ def _rollout(old: Rollout | None, new: Rollout) -> list[tuple[str, str]]:
     finding = new.watch.finding
     if waits and new.waiting not in (finding.sentence, finding.hold):
         news.append(("waiting", f"waiting: {new.waiting}"))
+    if new.approved_by and not (old is not None and old.approved_by):
+        said = f": {new.approval_note}" if new.approval_note else ""
+        news.append(("approval", f"approved by {new.approved_by}{said}"))
     if new.unshielded is not (old is not None and old.unshielded):
         off = "the shield is off: while both slots suffer a second try only adds to the load"
         news.append(("shield", off if new.unshielded else "the shield is on again"))
@@ -144,6 +157,8 @@ def _skipped(steps: tuple[int, ...], rate: float | None) -> str:
 
 def _phase(rollout: Rollout) -> str:
     to, from_, policy = rollout.to, rollout.from_ or "nothing", rollout.policy
+    if rollout.kind is Kind.EJECT:
+        to = f"{to} as plain units ({rollout.unit})"
     match rollout.phase:
         case Phase.PREPARING:
             return f"preparing {to}"

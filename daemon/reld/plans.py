@@ -32,7 +32,7 @@ def forth(kind: Kind, from_: str, to: str, policy: Policy, rate: float | None) -
     if kind in (Kind.STOP, Kind.CONTRACT):
         seconds = policy.drain if kind is Kind.STOP else 0.0
         return _plan(kind, from_, to, seconds, (), [f"{kind} {from_}"])
-    watched = bool(from_) and kind is not Kind.ROLLBACK
+    watched = bool(from_) and kind not in (Kind.ROLLBACK, Kind.EJECT)
     steps = policy.steps if watched else (100,)
     bake = policy.bake if watched else 0.0
     drain = policy.drain if from_ else 0.0

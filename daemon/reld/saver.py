@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from reld import ejecting, log_lines
 from reld.api.receipt import receipt
 from reld.api.service import Vitals
 from reld.clock import boottime, offset
-from reld.core.model import Color, Counts, Outcome, Rollout, State
-from reld.processes import logs
+from reld.core.model import Color, Counts, Kind, Outcome, Rollout, State
+from reld.processes.journal import Journal
 from reld.store.database import Store
 from reld.store.rows import RolloutRow, WatchRow
 
@@ -82,12 +83,20 @@ class StateSaver:
         rollout = self._with_counts(rollout)
         told = receipt(rollout, Vitals(boottime(), offset()), running=False)
         if rollout.outcome is not Outcome.DONE and rollout.to:
-            tail = logs.tail(self._logs_at / f"{rollout.to}.log", LOG_LINES)
+            journal = Journal(self._notes.get("app", ""))
+            tail = log_lines.last_of(self._logs_at, journal, rollout, LOG_LINES)
             told["evidence"] = {**told["evidence"], "log": tail}
-        external = rollout.from_ == "external" and rollout.outcome is Outcome.DONE
-        unit = self._notes.get("unit")
-        if external and unit:
-            told["notes"] = [
-                f"the app of {unit} gets no requests any more: systemctl disable --now {unit}"
-            ]
+        if rollout.outcome is Outcome.DONE:
+            told["notes"] = self._next(rollout)
         return RolloutRow.of(told)
+
+    def _next(self, rollout: Rollout) -> list[str]:
+        """What is left for a person to do."""
+        unit = self._notes.get("unit")
+        if rollout.kind is Kind.EJECT:
+            return ejecting.done_lines(
+                self._notes.get("app", ""), self._notes.get("gate", ""), rollout
+            )
+        if rollout.from_ == "external" and unit:
+            return [f"the app of {unit} gets no requests any more: systemctl disable --now {unit}"]
+        return ejecting.left_lines(rollout)

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from reld import config as settings
-from reld import config_file, log_lines, mending, plans, release_list, replays
+from reld import config_file, ejecting, log_lines, mending, plans, release_list, replays
+from reld.alerts import raised
 from reld.api.hub import Hub, Subscription
 from reld.api.peers import Caller
 from reld.api.receipt import receipt
 from reld.api.replay import ReplayRequest
-from reld.api.requests import LogRequest, NotFound, RolloutRequest, Steer
+from reld.api.requests import Approval, LogRequest, NotFound, RolloutRequest, Steer
 from reld.api.service import SlotVitals, Vitals
 from reld.api.status import status
 from reld.clock import boottime, offset
@@ -25,9 +26,22 @@ from reld.core import commands as c
 from reld.core.events import StoreTrouble
 from reld.core.model import Color, Kind, Outcome, Phase, Rollout, State
 from reld.engine import Engine
-from reld.errors import BadRequest, Busy, ConfigError, NeedsOperator, Refused, StoreError
+from reld.errors import (
+    BadRequest,
+    Busy,
+    ConfigError,
+    NeedsOperator,
+    NotPermitted,
+    Refused,
+    StoreError,
+)
+from reld.host.eject import why_impossible
 from reld.host.snapshots import Snapshots
+from reld.journal import about
 from reld.narrate import narrate
+from reld.plain_units import plain_units
+from reld.processes.journal import Journal
+from reld.reading import reading
 from reld.store.database import Store
 
 log = logging.getLogger("reld.rollout")
@@ -40,6 +54,7 @@ _REFUSALS = {
     c.Why.BAD: BadRequest,
     c.Why.BUSY: Busy,
     c.Why.OPERATOR: NeedsOperator,
+    c.Why.PERSON: NotPermitted,
 }
 _NOT_SHIFTED = (
     Phase.PREPARING,
@@ -54,6 +69,7 @@ class EngineService:
     """Implements api.service.Service.
 
     `rate`: requests per second lately, None = not known. `slots`: what is measured of each slot.
+    `kept`: the ports that the apps of this machine have, see `leases`. `config_news`: see ConfigWatch.
     """
 
     def __init__(
@@ -65,6 +81,8 @@ class EngineService:
         logs_at: Path,
         rate: Callable[[], float | None] = lambda: None,
         slots: Callable[[], Mapping[str, SlotVitals]] = dict,
+        kept: Callable[[], Mapping[str, settings.Kept]] = dict,
+        config_news: Callable[[], str] = str,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -73,6 +91,8 @@ class EngineService:
         self._logs_at = logs_at
         self._rate = rate
         self._slots = slots
+        self._kept = kept
+        self._config_news = config_news
         self._telling: set[asyncio.Task[None]] = set()
         engine.watch(self._tell_readers)
 
@@ -82,7 +102,8 @@ class EngineService:
         return self._engine.state
 
     def vitals(self) -> Vitals:
-        return Vitals(boottime(), offset(), self._slots(), self._store.damage)
+        damage, news = self._store.damage, self._config_news()
+        return Vitals(boottime(), offset(), self._slots(), damage, news)
 
     def subscribe(self) -> Subscription:
         return self._hub.subscribe()
@@ -117,11 +138,11 @@ class EngineService:
     async def replay(self, request: ReplayRequest) -> dict[str, Any]:
         account = await self.rollout(request.rollout)
         rows = await self._store.watch(request.rollout)
-        return await asyncio.to_thread(replays.judged_again, request, account, rows)
+        return await reading(replays.judged_again, request, account, rows)
 
     async def releases(self) -> list[dict[str, Any]]:
         template = self._snapshots.config.app.directory
-        names = await asyncio.to_thread(release_list.directories, template)
+        names = await reading(release_list.directories, template)
         return release_list.listed(self.state(), names)
 
     async def log_lines(self, request: LogRequest) -> AsyncIterator[dict[str, Any]]:
@@ -132,10 +153,11 @@ class EngineService:
         if release is None:
             raise NotFound("cannot show logs: nothing is live", "relctl logs --release RELEASE")
         word = str(color) if slot is not None and slot.release == release else None
-        path = self._logs_at / f"{release}.log"
-        async with aclosing(log_lines.of(path, request.lines, follow=request.follow)) as lines:
-            async for line in lines:
-                yield {"release": release, "slot": word, "line": line}
+        journal = Journal(state.app)
+        said = log_lines.of(self._logs_at, journal, release, request.lines, follow=request.follow)
+        async with aclosing(said) as entries:
+            async for entry in entries:
+                yield {"release": release, "slot": word, "line": entry.line, "hook": entry.hook}
 
     # writes
 
@@ -150,6 +172,10 @@ class EngineService:
             actor=caller.actor,
             reason=options.reason,
             force=options.force,
+            approval=bool(config.access.approvers),
+            people=caller.people,
+            note=options.note,
+            **ejecting.where(kind, options, config),
         )
         if options.supersede and not options.dry_run:
             await self._supersede(begin, caller)
@@ -165,6 +191,8 @@ class EngineService:
         if refusal is not None:
             raise _raised(self._with_age(refusal))
         plan = self._plan(begin)
+        if kind is Kind.EJECT:
+            plan["text"] = await self._ejection(begin, config)
         if options.dry_run:
             return {"id": None, "plan": plan}
         self._snapshots.config = config
@@ -173,6 +201,18 @@ class EngineService:
         assert running is not None
         await self._on_disk()
         return {"id": running.id, "attached": False, "already": False, "plan": plan}
+
+    async def _ejection(self, begin: c.Begin, config: settings.Config) -> list[str]:
+        """What will be written, moved and left to do. Raises Refused, PrepareError."""
+        why = why_impossible()
+        live = self.state().slot(self.state().live)
+        if why or live is None:
+            raise Refused(f"cannot eject: {why or 'nothing is live'}", "relctl status")
+        snapshot = await self._snapshots.get(live.snapshot)
+        ports = tuple(range(begin.port, begin.port + len(live.instances)))
+        app, color = self.state().app, live.color.other
+        units = await asyncio.to_thread(plain_units, snapshot, app, color, begin.unit, ports)
+        return ejecting.plan_lines(begin.unit, units, ports, live.release, config.gate.listen)
 
     async def _prove_store(self, kind: Kind) -> None:
         try:
@@ -191,19 +231,29 @@ class EngineService:
     async def mend(self, caller: Caller) -> dict[str, Any]:
         return await mending.mend(self._store, caller)
 
+    async def audits(self, limit: int) -> list[dict[str, Any]]:
+        return [row.shown() for row in await self._store.audits(limit)]
+
+    async def approve(self, approval: Approval, caller: Caller) -> dict[str, Any]:
+        agreed = c.Approve(approval.rollout, caller.people, caller.actor, approval.note)
+        return await self._steered(agreed, f"is approved by {caller.actor}")
+
     async def steer(self, steer: Steer, caller: Caller) -> dict[str, Any]:
         number = steer.rollout
-        if await self.rollout(number) is None:
-            raise NotFound(f"there is no rollout {number}", "relctl history")
         by = f" by {caller.actor}"
-        reason = f"{steer.reason or 'aborted'}{by}"
+        reason = f"{steer.reason or steer.note or 'aborted'}{by}"
         verbs: dict[str, tuple[c.Steer, str]] = {
             "pause": (c.Pause(number), "holds before its next step"),
             "resume": (c.Resume(number), "goes on"),
             "promote": (c.Promote(number, full=steer.full), "does not wait any longer"),
             "abort": (c.Abort(number, reason), "goes back"),
         }
-        command, words = verbs[steer.verb]
+        return await self._steered(*verbs[steer.verb])
+
+    async def _steered(self, command: c.Steer, words: str) -> dict[str, Any]:
+        number = command.rollout
+        if await self.rollout(number) is None:
+            raise NotFound(f"there is no rollout {number}", "relctl history")
         refusal = self._engine.command(command)
         if refusal is not None:
             raise _raised(refusal)
@@ -216,9 +266,10 @@ class EngineService:
         Raises ConfigError.
         """
         try:
-            return config_file.load(self._snapshots.config.path, uid=os.geteuid())
+            path = self._snapshots.config.path
+            return config_file.load(path, uid=os.geteuid(), kept=self._kept())
         except ConfigError:
-            if kind in (Kind.ROLLBACK, Kind.STOP):
+            if kind in (Kind.ROLLBACK, Kind.STOP, Kind.EJECT):
                 return self._snapshots.config
             raise
 
@@ -229,7 +280,7 @@ class EngineService:
             return None
         back = begin.kind is Kind.ROLLBACK and begin.release in (None, running.from_)
         if back and c.can_go_back(self.state()):
-            reason = begin.reason or "rollback"
+            reason = begin.reason or begin.note or "rollback"
             why = f"{reason} by {caller.actor}"
             plan = plans.back(running)
             if not really:
@@ -252,7 +303,7 @@ class EngineService:
         running = self.state().rollout
         if running is None or running.to == begin.release:
             return
-        if running.phase in _NOT_SHIFTED:
+        if running.phase in _NOT_SHIFTED or running.awaits_approval:
             why = f"superseded by {begin.release or begin.kind}, {caller.actor}"
             self._engine.command(c.Abort(running.id, why))
         elif running.phase is Phase.BAKING:
@@ -277,11 +328,14 @@ class EngineService:
 
     def _tell_readers(self, before: State, after: State) -> None:
         for news in narrate(before, after):
-            log.info("%s: %s", news.rollout or "-", news.text)
+            fields = about(news.rollout, news.slot, news.release)
+            log.info("%s: %s", news.rollout or "-", news.text, extra=fields)
             extra: dict[str, Any] = {}
             if news.event in ("phase", "step"):
                 extra["status"] = status(after, self.vitals())
             self._hub.publish(news.event, news.text, news.rollout, **extra)
+        for alarm in raised(before, after, self._store.damage):
+            log.log(alarm.level, "%s", alarm.text, extra=alarm.about)
         if before.rollout is not None and after.last is not before.last and after.last:
             task = asyncio.create_task(self._tell_result(after.last))
             self._telling.add(task)

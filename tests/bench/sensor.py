@@ -175,7 +175,7 @@ async def rates(gates: list[Gate], counting: Counting) -> tuple[list[float], lis
 
     def follow() -> None:
         nonlocal read
-        tail = Tail(gates[0].settings.request_log)
+        tail = Tail(gates[0].settings.request_log, uid=gates[0].owner.uid)
         while not stop.wait(0.1):
             while raw := tail.read_raw():
                 read += counting.feed(raw, 5).lines

@@ -31,10 +31,13 @@ from reld.host.sensor import Sensor
 from reld.host.snapshots import Snapshots
 from reld.host.traffic import Traffic
 from reld.host.vitals import Vitals
+from reld.host.words import FileWords
+from reld.leases import Leases
 from reld.nginx import lanes
 from reld.nginx.gate import Gate
 from reld.processes.environment import MARKER
 from reld.processes.identity import boot_id
+from reld.processes.launch import DIRECT
 from reld.saver import StateSaver
 from reld.store.database import Store
 from tests.contract.gate_support import end
@@ -126,9 +129,16 @@ class Real(Stage):
         def state() -> State:
             return self.engine.state
 
-        instances = Instances(state, snapshots, places.logs)
+        instances = Instances(
+            state,
+            snapshots,
+            places.logs,
+            DIRECT,
+            FileWords(places.logs),
+            Leases(places.state, config.name),
+        )
         sensor = Sensor(state, self.gate, Checkpoints(self.runtime), Vitals(state, instances))
-        releases = Releases(state, snapshots, instances)
+        releases = Releases(state, snapshots, instances, DIRECT)
         machine = Machine(instances, releases, Traffic(state, self.gate), sensor)
         saver = StateSaver(self.store, places.logs, {}, sensor.rows_of, sensor.counts_of)
         self.between = Between(machine)

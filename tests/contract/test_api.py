@@ -6,270 +6,49 @@ import asyncio
 import contextlib
 import json
 import os
-import re
-import shutil
-import socket
 import stat
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reld import __version__
-from reld.api.hub import Hub
 from reld.api.listener import SocketError, listen
-from reld.api.peers import Caller
 from reld.api.replay import ReplayRequest
-from reld.api.requests import LogRequest, NotFound, RolloutRequest, Steer
-from reld.api.roles import Role
-from reld.api.routes import ROUTES
 from reld.api.server import Server
-from reld.api.service import Vitals
-from reld.core.model import Kind, Outcome, Phase, Rollout, State
-from reld.core.policy import Policy
+from reld.core.model import Outcome, Phase
 from reld.errors import Busy, NeedsOperator, Refused
-from reld.store.rows import AuditRow
-
-OPERATOR, VIEWER, STRANGER = 54001, 54002, 54003
-OPERATORS_GROUP = 54100
-RUNNING = Rollout(
-    id=42, kind=Kind.SWITCH, phase=Phase.SHIFTING, since=5.0, began=1.0, policy=Policy(), to="v2"
+from tests.contract.api_support import (
+    OPERATOR,
+    OPERATORS_GROUP,
+    RUNNING,
+    VIEWER,
+    FakeService,
+    Rules,
+    Running,
+    Stream,
+    ask,
+    connect,
+    kept_in,
+    read_head,
+    request_bytes,
+    served,
+    until,
 )
-
-
-@dataclass(frozen=True)
-class Rules:
-    operators: tuple[str, ...] = (f"@{OPERATORS_GROUP}",)
-    viewers: tuple[str, ...] = (str(VIEWER),)
-
-
-class FakeService:
-    def __init__(self) -> None:
-        self.now = State("web", "boot")
-        self.hub = Hub(lambda: "T")
-        self.trouble: Exception | None = None
-        self.begun: list[tuple[RolloutRequest, Caller]] = []
-        self.steered: list[Steer] = []
-        self.replayed: list[ReplayRequest] = []
-        self.body: dict[str, Any] = {"id": 42, "attached": False, "already": False, "plan": {}}
-        self.known: tuple[int, ...] = (42,)
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.entered = asyncio.Event()
-        self.log_closed = asyncio.Event()
-        self.log = [{"release": "v1", "slot": "blue", "line": "hello \udc80"}]
-
-    def state(self) -> State:
-        return self.now
-
-    def vitals(self) -> Vitals:
-        return Vitals(10.0, 0.0)
-
-    async def begin(self, request: RolloutRequest, caller: Caller) -> dict[str, Any]:
-        self.entered.set()
-        await self.gate.wait()
-        if self.trouble is not None:
-            raise self.trouble
-        self.begun.append((request, caller))
-        return self.body
-
-    async def steer(self, steer: Steer, caller: Caller) -> dict[str, Any]:
-        if steer.rollout != 42:
-            raise NotFound(f"cannot {steer.verb} rollout {steer.rollout}: there is none")
-        self.steered.append(steer)
-        return {"id": 42, "message": "ok"}
-
-    def subscribe(self) -> Any:
-        return self.hub.subscribe()
-
-    async def rollouts(self, limit: int) -> list[dict[str, Any]]:
-        return [{"id": number} for number in range(50, 50 - limit, -1)]
-
-    async def rollout(self, number: int) -> dict[str, Any] | None:
-        if number == 41:
-            return {"id": 41, "outcome": "done", "summary": "v1 serves"}
-        return {"id": number, "outcome": None} if number in self.known else None
-
-    async def replay(self, request: ReplayRequest) -> dict[str, Any]:
-        if request.rollout != 42:
-            raise NotFound(f"cannot replay rollout {request.rollout}: there is none")
-        self.replayed.append(request)
-        return {"id": 42, "found": None}
-
-    async def releases(self) -> list[dict[str, Any]]:
-        return [{"release": "v1", "live": True, "slot": "blue", "good": True, "sealed": False}]
-
-    async def log_lines(self, request: LogRequest) -> AsyncIterator[dict[str, Any]]:
-        try:
-            if request.release == "gone":
-                raise Refused("cannot show the log: there is none of gone")
-            for line in self.log:
-                yield line
-            if request.follow:
-                await asyncio.Event().wait()
-        finally:
-            self.log_closed.set()
-
-
-_writers: list[asyncio.StreamWriter] = []
-
-
-@pytest.fixture(autouse=True)
-async def clients_leave() -> AsyncIterator[None]:
-    yield
-    for writer in _writers:
-        writer.transport.abort()
-    for writer in _writers:
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-    _writers.clear()
-
-
-@dataclass
-class Running:
-    service: FakeService
-    server: Server
-    path: Path
-    audit: list[AuditRow]
 
 
 @pytest.fixture
 async def api() -> AsyncIterator[Running]:
-    # Not under tmp_path: other users must be able to get there.
-    directory = Path(tempfile.mkdtemp())
-    directory.chmod(0o755)
-    service, audit = FakeService(), list[AuditRow]()
-    server = Server(service, Rules(), audit.append)
-    path = directory / "control.sock"
-    await server.start(path)
-    yield Running(service, server, path, audit)
-    await server.stop()
-    shutil.rmtree(directory)
-
-
-@contextlib.contextmanager
-def user(uid: int, *groups: int) -> Iterator[None]:
-    """What this process does inside is done by that user, as the kernel sees it."""
-    if uid == 0:
-        yield
-        return
-    before = os.getgroups(), os.getegid(), os.geteuid()
-    os.setgroups(groups)
-    os.setegid(uid)
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(before[2])
-        os.setegid(before[1])
-        os.setgroups(before[0])
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: dict[str, str]
-    raw: bytes
-
-    @property
-    def body(self) -> Any:
-        return json.loads(self.raw)
-
-
-async def connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    reader, writer = await asyncio.open_unix_connection(path)
-    _writers.append(writer)
-    return reader, writer
-
-
-def request_bytes(method: str, target: str, body: bytes = b"") -> bytes:
-    # HTTP/1.0: the end of the answer is the end of the connection, and nothing is chunked.
-    head = f"{method} {target} HTTP/1.0\r\nHost: reld\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
-
-
-async def read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
-    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).decode()
-    first, *rest = head.strip().split("\r\n")
-    return int(first.split()[1]), dict(line.split(": ", 1) for line in rest)
-
-
-async def ask(
-    path: Path,
-    method: str,
-    target: str,
-    body: Any = None,
-    *,
-    uid: int = 0,
-    groups: tuple[int, ...] = (),
-) -> Answer:
-    sock = socket.socket(socket.AF_UNIX)
-    with user(uid, *groups):
-        sock.connect(str(path))
-    reader, writer = await asyncio.open_unix_connection(sock=sock)
-    _writers.append(writer)
-    data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-    try:
-        writer.write(request_bytes(method, target, data))
-        status, headers = await read_head(reader)
-        return Answer(status, headers, await asyncio.wait_for(reader.read(), 10))
-    finally:
-        writer.close()
-
-
-class Stream:
-    """A client that follows."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    @classmethod
-    async def open(cls, path: Path, target: str) -> Stream:
-        reader, writer = await connect(path)
-        writer.write(request_bytes("GET", target))
-        status, headers = await read_head(reader)
-        assert (status, headers["Content-Type"]) == (200, "application/x-ndjson")
-        return cls(reader, writer)
-
-    async def line(self) -> Any:
-        """The next line; None: the stream ended."""
-        line = await asyncio.wait_for(self.reader.readline(), 10)
-        return json.loads(line) if line else None
-
-
-async def until(true: Any) -> None:
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.01)
+    async with served() as running:
+        yield running
 
 
 # Roles and callers.
 
 
-async def test_every_route_declares_its_role_and_keeps_strangers_and_viewers_out(
-    api: Running,
-) -> None:
-    api.path.chmod(0o666)
-    for route in ROUTES:
-        target = re.sub(r"\(\?P<verb>.*?\)", "pause", route.path.pattern)
-        target = re.sub(r"\(\?P<number>.*?\)", "42", target)
-        assert isinstance(route.role, Role)
-        looks = route.method == "GET" or target.endswith("/replay")
-        assert route.role is (Role.READ if looks else Role.OPERATE)
-        denied = await ask(api.path, route.method, target, uid=STRANGER)
-        assert denied.status == 403, target
-        assert denied.body["error"]["exit"] == 4
-        if route.role is Role.OPERATE:
-            assert (await ask(api.path, route.method, target, uid=VIEWER)).status == 403, target
-    assert not api.service.begun
-    assert not api.service.steered
-
-
 async def test_a_viewer_may_replay_and_what_is_asked_is_understood(api: Running) -> None:
-    api.path.chmod(0o666)
     body = {"false_alarm": 0.01, "max_p95": 1, "warmup": None}
     done = await ask(api.path, "POST", "/v1/rollouts/42/replay", body, uid=VIEWER)
     assert (done.status, done.body) == (200, {"id": 42, "found": None})
@@ -280,7 +59,6 @@ async def test_a_viewer_may_replay_and_what_is_asked_is_understood(api: Running)
 
 
 async def test_a_viewer_looks_and_an_operator_changes(api: Running) -> None:
-    api.path.chmod(0o666)
     assert (await ask(api.path, "GET", "/v1/status", uid=VIEWER)).status == 200
     groups = (OPERATORS_GROUP,)
     body = {"kind": "stop"}
@@ -293,7 +71,6 @@ async def test_a_viewer_looks_and_an_operator_changes(api: Running) -> None:
 async def test_a_caller_in_too_many_groups_for_the_kernels_answer_is_only_who_he_is(
     api: Running,
 ) -> None:
-    api.path.chmod(0o666)
     groups = (OPERATORS_GROUP, *range(60_000, 60_300))
     body = {"kind": "stop"}
     denied = await ask(api.path, "POST", "/v1/rollouts", body, uid=OPERATOR, groups=groups)
@@ -302,30 +79,8 @@ async def test_a_caller_in_too_many_groups_for_the_kernels_answer_is_only_who_he
 
 
 async def test_a_change_of_access_counts_from_the_next_request(api: Running) -> None:
-    api.path.chmod(0o666)
     api.server.access = Rules(viewers=())
     assert (await ask(api.path, "GET", "/v1/status", uid=VIEWER)).status == 403
-
-
-async def test_accepted_and_refused_changes_are_in_the_audit_and_reads_are_not(
-    api: Running,
-) -> None:
-    api.path.chmod(0o666)
-    await ask(api.path, "GET", "/v1/status")
-    await ask(api.path, "POST", "/v1/rollouts", {"kind": "switch", "release": "v2"})
-    await ask(api.path, "POST", "/v1/rollouts/42/abort", uid=VIEWER)
-    await ask(api.path, "POST", "/v1/rollouts/42/abort", {"reason": "slow"})
-    await ask(api.path, "POST", "/v1/rollouts", b"{")
-    seen = [(row.uid, row.command, row.target, row.outcome) for row in api.audit]
-    assert seen == [
-        (0, "switch", "v2", "accepted"),
-        (VIEWER, "abort", "42", "refused"),
-        (0, "abort", "42", "accepted"),
-        (0, "begin", "", "refused"),
-    ]
-    assert api.audit[1].note == f"cannot change anything: user {VIEWER} is not permitted"
-    assert api.audit[0].pid == os.getpid()
-    assert api.audit[0].time == "1970-01-01T00:00:10.000Z"
 
 
 # Plain answers.
@@ -606,14 +361,14 @@ async def test_the_socket_is_for_its_owner_and_group_only(tmp_path: Path) -> Non
 
 async def test_a_socket_that_a_killed_reld_left_is_replaced(tmp_path: Path) -> None:
     listen(tmp_path / "control.sock", None).close()
-    server = Server(FakeService(), Rules(), list[AuditRow]().append)
+    server = Server(FakeService(), Rules(), kept_in([]))
     await server.start(tmp_path / "control.sock")
     assert (await ask(tmp_path / "control.sock", "GET", "/v1/status")).status == 200
     await server.stop()
 
 
 async def test_the_socket_of_a_younger_reld_is_left_alone(tmp_path: Path) -> None:
-    server = Server(FakeService(), Rules(), list[AuditRow]().append)
+    server = Server(FakeService(), Rules(), kept_in([]))
     await server.start(tmp_path / "control.sock")
     younger = listen(tmp_path / "control.sock", None)
     await server.stop()
@@ -623,7 +378,7 @@ async def test_the_socket_of_a_younger_reld_is_left_alone(tmp_path: Path) -> Non
 
 async def test_a_socket_that_was_passed_in_is_served_and_its_path_stays(tmp_path: Path) -> None:
     path = tmp_path / "passed.sock"
-    server = Server(FakeService(), Rules(), list[AuditRow]().append)
+    server = Server(FakeService(), Rules(), kept_in([]))
     await server.start(tmp_path / "unused", sock=listen(path, None))
     assert (await ask(path, "GET", "/v1/status")).status == 200
     await server.stop()

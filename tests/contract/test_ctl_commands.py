@@ -22,7 +22,7 @@ def reld(monkeypatch):
         yield fake
 
 
-STARTING = ["switch v2", "deploy v2", "rollback", "restart", "start", "stop", "contract"]
+STARTING = ["switch v2", "deploy v2", "rollback", "restart", "start", "stop", "contract", "eject"]
 STEERING = ["pause", "resume", "promote", "abort"]
 LOOKING = ["status", "history", "show 7", "logs", "releases"]
 
@@ -427,9 +427,19 @@ def test_help_lists_the_commands_of_now_and_no_others(capsys):
     out = capsys.readouterr().out
     listed = {row.split()[0] for row in out.partition("Commands:")[2].splitlines() if row.strip()}
     assert listed == {
-        *("switch", "deploy", "rollback", "restart", "start", "stop", "contract", "status"),
+        *(
+            "switch",
+            "deploy",
+            "rollback",
+            "restart",
+            "start",
+            "stop",
+            "contract",
+            "eject",
+            "status",
+        ),
         *("watch", "history", "show", "logs", "releases", "pause", "resume", "promote"),
-        *("abort", "replay", "mend", "version"),
+        *("abort", "approve", "audit", "apps", "eject", "replay", "mend", "version"),
     }
 
 
@@ -578,3 +588,15 @@ def test_what_the_watch_can_find_is_said_before_anything_else_happens(reld, caps
     told = capsys.readouterr()
     assert told.out == "42\n"
     assert promise in told.err
+
+
+def test_eject_says_where_and_shows_what_is_left_to_type(reld, capsys):
+    left = [
+        "change back in the site's nginx: proxy_pass http://127.0.0.1:8080 -> http://127.0.0.1:9000"
+    ]
+    reld.rollout(42, [result(kind="eject", notes=left)], kind="eject")
+    assert main(["eject", "--port", "9000", "--unit", "shop"]) == 0
+    asked = {"kind": "eject", "release": None, "options": {"port": 9000, "unit": "shop"}}
+    assert reld.asked("POST", "/v1/rollouts") == [asked]
+    assert left[0] in capsys.readouterr().out
+    assert main(["eject", "--port", "0"]) == 2

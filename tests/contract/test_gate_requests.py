@@ -9,8 +9,8 @@ import time
 import pytest
 
 from reld.core.model import Routing
+from reld.nginx import command, master
 from reld.nginx import gate as gate_module
-from reld.nginx import master
 from reld.nginx.requests import Position, Tail
 from tests.contract.gate_support import a_gate, an_app, ask, blue, both, load, until
 
@@ -29,7 +29,7 @@ async def test_a_line_says_who_answered_and_in_which_rollout_and_generation():
         gate.prepare_lanes(7)
         await load(gate, 4, both(old, new))
         await ask(gate.settings.listen, method="POST", body=b"abc")
-        (line,) = await read(Tail(gate.settings.request_log), 1)
+        (line,) = await read(Tail(gate.settings.request_log, uid=gate.owner.uid), 1)
         said = f"|-|{old.address}|200|200|POST|plain|-|7|4|-"
         assert line.endswith(said)
         msec, seconds, header = line.removesuffix(said).split("|")
@@ -41,7 +41,7 @@ async def test_no_line_is_lost_or_read_twice_over_rotations_and_reloads(monkeypa
     monkeypatch.setattr(gate_module, "ROTATE_AT", 2_000)
     async with a_gate() as gate, an_app("old") as old:
         await load(gate, 1, Routing(blue(old)))
-        tail = Tail(gate.settings.request_log)
+        tail = Tail(gate.settings.request_log, uid=gate.owner.uid)
         rotations, lines, sent = 0, 0, 0
         inode = gate.settings.request_log.stat().st_ino
         for generation in range(2, 8):
@@ -53,7 +53,7 @@ async def test_no_line_is_lost_or_read_twice_over_rotations_and_reloads(monkeypa
             lines += len(tail.read_raw())
             gate.tend_log(tail)
             # A reader that was restarted goes on from the same position.
-            tail = Tail(gate.settings.request_log, tail.position)
+            tail = Tail(gate.settings.request_log, tail.position, gate.owner.uid)
             await until(gate.settings.request_log.exists)
             now = gate.settings.request_log.stat().st_ino
             rotations, inode = rotations + (now != inode), now
@@ -63,7 +63,7 @@ async def test_no_line_is_lost_or_read_twice_over_rotations_and_reloads(monkeypa
 
 
 async def test_the_log_is_bounded_even_if_nobody_ever_reads_it(monkeypatch):
-    monkeypatch.setattr(master, "LOG_LIMIT", 1_000)
+    monkeypatch.setattr(command, "LOG_LIMIT", 1_000)
     async with a_gate() as gate, an_app("old") as old:
         await load(gate, 1, Routing(blue(old)))
         found = master.find(gate.settings)
@@ -164,7 +164,7 @@ def test_a_backlog_is_read_in_pieces(tmp_path):
 
 
 def test_a_log_that_reached_its_limit_has_lost_lines_and_that_is_told_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(master, "LOG_LIMIT", 10)
+    monkeypatch.setattr(command, "LOG_LIMIT", 10)
     log = tmp_path / "requests.log"
     log.write_text("aaaa\nbb\n")
     tail = Tail(log)

@@ -114,7 +114,9 @@ async def a_world(share: int = 100, **changes: object) -> AsyncIterator[World]:
         success = {route.name: route.success for route in gate.settings.routes if route.success}
         sticky = gate.settings.split == "client"
         counting = Counting([old.address], [new.address], success, sticky=sticky)
-        yield World(gate, old, new, Sensor(Tail(gate.settings.request_log), counting))
+        yield World(
+            gate, old, new, Sensor(Tail(gate.settings.request_log, uid=gate.owner.uid), counting)
+        )
 
 
 async def hang(request: Request) -> bool:
@@ -381,7 +383,7 @@ async def test_without_a_release_and_without_a_gate_there_is_an_answer_to_a_beat
         assert not await gate.beat(1)
         await load(gate, 1, Routing())
         assert await gate.beat(2)
-        sensor = Sensor(Tail(gate.settings.request_log), Counting([]))
+        sensor = Sensor(Tail(gate.settings.request_log, uid=gate.owner.uid), Counting([]))
         async with asyncio.timeout(5):
             while sensor.beat != 2:
                 sensor.read()
@@ -389,7 +391,7 @@ async def test_without_a_release_and_without_a_gate_there_is_an_answer_to_a_beat
 
 
 async def test_every_request_is_counted_once_over_rotations_restarts_and_readers(monkeypatch):
-    monkeypatch.setattr(gate_module, "ROTATE_AT", 20_000)
+    monkeypatch.setattr(gate_module, "ROTATE_AT", 8_000)
     async with a_world(share=50) as world:
         gate, sensor = world.gate, world.sensor
         sent, stop, rotations, inode = (
@@ -412,7 +414,7 @@ async def test_every_request_is_counted_once_over_rotations_restarts_and_readers
             gate.tend_log(sensor.tail)
             # A reld that comes back has the position of the last checkpoint, and that is where it
             # had counted to.
-            sensor.tail = Tail(gate.settings.request_log, sensor.tail.position)
+            sensor.tail = Tail(gate.settings.request_log, sensor.tail.position, gate.owner.uid)
             if generation % 2:
                 await load(gate, generation, both(world.old, world.new))
             await until(gate.settings.request_log.exists)
@@ -465,7 +467,9 @@ async def test_a_reader_that_was_away_reads_all_that_it_missed_once():
         for _ in range(30):
             await world.ask()
         await world.sensor.lines_are(30)
-        world.sensor.tail = Tail(world.gate.settings.request_log, world.sensor.tail.position)
+        world.sensor.tail = Tail(
+            world.gate.settings.request_log, world.sensor.tail.position, world.gate.owner.uid
+        )
         for _ in range(30):
             await world.ask()
         await world.sensor.lines_are(60)

@@ -18,6 +18,7 @@ import pytest
 from reld.core.model import Color, Slot, State
 from reld.core.policy import SlotPolicy
 from reld.errors import StoreError
+from reld.store import database
 from reld.store.database import Store
 from reld.store.rows import AuditRow, RolloutRow, WatchRow
 from reld.store.schema import _STEPS, VERSION
@@ -167,12 +168,30 @@ async def test_a_dropped_snapshot_leaves_no_secret_in_the_file(tmp_path: Path) -
     assert b"battery" not in path.read_bytes()
 
 
+def audited(time: str, outcome: str = "accepted") -> AuditRow:
+    return AuditRow(
+        time, 0, "root", 1000, "alice", 1, "switch", "v2", "{}", "why", outcome, "", "", None
+    )
+
+
 async def test_the_audit_is_newest_first(store: Store) -> None:
-    first = AuditRow("t1", 0, None, 1, "switch", "v2", "accepted", "")
-    second = AuditRow("t2", 1000, 1000, 2, "abort", "1", "refused", "why")
+    first, second, third = (audited(f"t{number}") for number in (1, 2, 3))
     await store.audit(first)
-    await store.audit(second)
-    assert await store.audits(5) == [second, first]
+    await store.audit(second, third)
+    assert await store.audits(5) == [third, second, first]
+
+
+async def test_who_is_refused_again_and_again_removes_nothing_of_what_was_done(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_AUDIT_ROWS", 100)
+    done = [audited(f"done {number}") for number in range(80)]
+    await store.audit(*done)
+    for _ in range(5):
+        await store.audit(*(audited("no", outcome="refused") for _ in range(256)))
+    kept = await store.audits(10_000)
+    assert [row for row in kept if row.outcome == "accepted"] == done[::-1]
+    assert 100 <= len(kept) - len(done) <= 100 + 256
 
 
 async def test_the_files_are_for_their_owner_only_whatever_the_umask(tmp_path: Path) -> None:

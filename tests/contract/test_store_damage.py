@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ from reld.errors import StoreError
 from reld.store.database import Store
 from reld.store.rows import AuditRow, RolloutRow
 
-AUDIT = AuditRow("t", 0, None, 1, "switch", "v2", "accepted", "")
+AUDIT = AuditRow(
+    "t", 0, "root", None, "", 1, "switch", "v2", '{"bake":0}', "why", "accepted", "", "", 7
+)
 LAST = 12
 PAGE = 4096
 
@@ -237,7 +240,7 @@ async def test_mending_brings_back_the_history_and_ends_the_trouble(room: Path) 
     source = await whole(room / "source")
     sql(source, "UPDATE rollouts SET actor = 'y' WHERE id = 3")
     store = await Store.open(source)
-    await store.audit(AuditRow("later", 0, None, 1, "mend", "", "accepted", ""))
+    await store.audit(replace(AUDIT, time="later", command="mend"))
     assert await store.rollouts(99) == []
     found = await store.mend()
     assert (found.rollouts, found.audit) == (LAST - 1, 1)  # equal lines of the audit are one

@@ -27,7 +27,9 @@ from reld.store.database import Store
 from reld.store.rows import AuditRow, RolloutRow
 from reld.store.schema import _STEPS
 
-AUDIT = AuditRow("t", 0, None, 1, "switch", "v2", "accepted", "")
+AUDIT = AuditRow(
+    "t", 0, "root", None, "", 1, "switch", "v2", '{"bake":0}', "why", "accepted", "", "", 7
+)
 STEPS = 4
 
 

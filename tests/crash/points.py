@@ -13,7 +13,11 @@ from reld.failpoints import name_of
 from tests.crash.clients import QUIET
 from tests.crash.suite import Case, Scenario, Stage
 
-EFFECTS = tuple(name_of(kind.__name__) for kind in get_args(effects.Effect))
+_IN_THE_MACHINE = (effects.RunUnits, effects.RemoveUnits)
+"""They need a systemd: tests/vm/test_eject.py."""
+EFFECTS = tuple(
+    name_of(kind.__name__) for kind in get_args(effects.Effect) if kind not in _IN_THE_MACHINE
+)
 TIMES = (1, 2, 3, 5, 8)
 """Which write of the state."""
 

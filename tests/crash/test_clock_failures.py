@@ -6,9 +6,12 @@ Only for reld and the gate, by a library of ours: the machine's clock is everybo
 from __future__ import annotations
 
 import mmap
+import shutil
 import struct
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,9 +26,9 @@ STEP = 2.0
 SOURCE = Path(__file__).with_name("clock_shift.c")
 FOR_THE_GATE_TOO = """
 import os
-from reld.nginx import takeover
+from reld.nginx import command
 
-takeover.ENVIRONMENT |= {name: os.environ[name] for name in ("LD_PRELOAD", "CLOCK_SHIFT")}
+command.ENVIRONMENT |= {name: os.environ[name] for name in ("LD_PRELOAD", "CLOCK_SHIFT")}
 """
 
 
@@ -46,8 +49,12 @@ class Clock:
 
 
 @pytest.fixture
-def clock(tmp_path: Path) -> Clock:
-    return Clock(tmp_path)
+def clock() -> Iterator[Clock]:
+    # Not pytest's tmp_path: that is closed to the gate's user.
+    place = Path(tempfile.mkdtemp(prefix="clock-"))
+    place.chmod(0o755)
+    yield Clock(place)
+    shutil.rmtree(place)
 
 
 def rig_with(clock: Clock) -> Rig:

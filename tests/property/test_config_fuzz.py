@@ -6,6 +6,7 @@ import re
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from reld.config import Config
 from reld.config_file import load
 from reld.config_toml import parse
 from reld.errors import ConfigError
+from tests.fuzz import config as fuzz_config
 
 VALID = """\
 [app]
@@ -148,3 +150,31 @@ def test_blank_lines_and_comments_move_keys_and_nothing_else(padding):
 
 def test_the_file_that_the_others_are_made_of_is_right():
     assert answer(VALID.encode()) is not None
+
+
+def test_what_is_taken_makes_a_gate_config_of_the_same_form_that_nginx_takes():
+    found = fuzz_config.run(1000, seed=1)
+    assert found.bugs == ()
+    assert found.answers["taken"] > 20
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '[gate]\nassets = ["/"]',
+        '[gate]\nassets = ["//"]',
+        '[gate]\nassets = ["/%20/"]',
+        '[gate]\nassets = ["/a/../b"]',
+        '[gate]\nassets = ["/a/", "/a/"]',
+        '[gate]\ntimeout = "25h"',
+        '[external]\naddress = "example.org:80"',
+        '[external]\naddress = "999.0.0.1:80"',
+        '[external]\naddress = "unix:/run/../x"',
+    ],
+)
+def test_what_the_gate_could_not_say_is_refused_in_the_config(line):
+    assert answer(f"{fuzz_config.SMALL.partition('[gate]')[0]}{line}\n".encode()) is None
+
+
+def test_more_instances_than_the_gate_can_name_are_refused():
+    assert answer(VALID.replace("instances = 2", "instances = 101").encode()) is None

@@ -48,14 +48,20 @@ class Machine(RuleBasedStateMachine):
         release=st.sampled_from(("v1", "v2", "v3")),
         policy=POLICIES,
         named=st.booleans(),
+        approval=st.booleans(),
     )
-    def begin(self, kind, release, policy, named):
-        begin = c.Begin(kind, release if named or kind is Kind.SWITCH else None, policy)
+    def begin(self, kind, release, policy, named, approval):
+        named_one = release if named or kind is Kind.SWITCH else None
+        begin = c.Begin(
+            kind, named_one, policy, "alice", approval=approval, people=(1000,), unit="web"
+        )
         if not c.already(self.world.state, begin):
             self.world.command(begin)
 
     @rule(
-        which=st.sampled_from(("pause", "resume", "promote", "full", "abort", "rollback")),
+        which=st.sampled_from(
+            ("pause", "resume", "promote", "full", "abort", "rollback", "approve", "own")
+        ),
     )
     def steer(self, which):
         rollout = self.world.state.rollout
@@ -67,6 +73,8 @@ class Machine(RuleBasedStateMachine):
             "full": c.Promote(number, full=True),
             "abort": c.Abort(number, "by hand"),
             "rollback": c.Abort(number, "rollback", Outcome.ROLLED_BACK),
+            "approve": c.Approve(number, (1001,), "bob"),
+            "own": c.Approve(number, (1000,), "alice"),
         }
         self.world.command(steers[which])
 
@@ -143,6 +151,7 @@ class Machine(RuleBasedStateMachine):
             if rollout is None and self.world.quiet:
                 break
             if rollout is not None and rollout.waiting:
+                self.world.command(c.Approve(rollout.id, (1001,), "bob"))
                 self.world.command(c.Resume(rollout.id))
                 self.world.command(c.Promote(rollout.id))
         self.world.run(60.0)
@@ -185,6 +194,7 @@ def foreign_events():
         st.builds(ev.ShieldSet, st.just(rollout), passed),
         st.just(c.Pause(rollout)),
         st.just(c.Promote(rollout)),
+        st.just(c.Approve(rollout, (0,), "x")),
         st.just(c.Abort(rollout, "x")),
     )
 

@@ -24,6 +24,7 @@ MUST_SEE = (
     "could not go back",
     "waiting: is not fit",
     "locked slot",
+    "waiting: approver",
 )
 
 

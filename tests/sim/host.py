@@ -96,6 +96,14 @@ class SimHost:
             case fx.SetShield(rollout=number, on=on):
                 (world.unshielded.discard if on else world.unshielded.add)(number)
                 post(ev.ShieldSet(number, on))
+            case fx.RunUnits(rollout=number):
+                await asyncio.sleep(r.uniform(0.01, 0.5))
+                self._units_run(number)
+                await self._often(1.0, lambda: self._units_watched(number, post))
+            case fx.RemoveUnits(rollout=number):
+                await asyncio.sleep(r.uniform(0.01, 5.0))
+                self._units_removed(number)
+                post(ev.UnitsRemoved(number))
             case fx.KeepGate():
                 await asyncio.Event().wait()
 
@@ -121,7 +129,7 @@ class SimHost:
         while len(addresses) < count:
             world.next_port = 21000 + (world.next_port - 21000 + 1) % 60
             address = f"127.0.0.1:{world.next_port}"
-            used = any(p.alive and p.address == address for p in world.processes.values())
+            used = any(p.alive and p.address == address for p in world.everything())
             if address not in resting and not used and not world.named_now(address):
                 addresses.append(address)
         return ev.Prepared(rollout, tuple(addresses))
@@ -216,6 +224,30 @@ class SimHost:
                 invariants.may_signal(world, process)
                 world.die(process)
         return ev.TreeEmpty(number)
+
+    # plain units: systemd keeps them, reld only asks
+
+    def _units_run(self, rollout: int) -> None:
+        world = self._world
+        running = world.state.rollout
+        slot = world.state.slot(running.candidate) if running is not None else None
+        if running is None or running.id != rollout or slot is None or rollout in world.units:
+            return
+        known = world.disk.rollout is not None and world.disk.rollout.phase is running.phase
+        invariants.on_disk_first(world, known, "plain units are started")
+        world.units[rollout] = [world.unit(i.number, i.address) for i in slot.instances]
+
+    def _units_watched(self, rollout: int, post: Post) -> bool:
+        if all(p.alive for p in self._world.units.get(rollout, [])):
+            return True
+        post(ev.UnitsFailed(rollout, "web.service exited"))
+        return False
+
+    def _units_removed(self, rollout: int) -> None:
+        for process in self._world.units.pop(rollout, []):
+            if process.alive:
+                invariants.may_signal(self._world, process)
+                self._world.die(process)
 
     # traffic
 

@@ -37,6 +37,10 @@ SLACK = 1.5
 """Seconds for reports, retries and alarms."""
 
 
+_KNOWN = (Kind.ROLLBACK, Kind.EJECT)
+"""What starts a release that was watched before."""
+
+
 class Violation(AssertionError):
     """An invariant of the design was broken in the world."""
 
@@ -65,7 +69,7 @@ def may_have_lanes(world: World, rollout: int, share: int) -> None:
 def _was_ready(world: World, address: str, what: str) -> None:
     if address == world.external:
         return
-    there = [p for p in world.processes.values() if p.address == address and p.alive]
+    there = [p for p in world.everything() if p.address == address and p.alive]
     if any(not p.was_ready for p in there):
         raise Violation(f"{address} {what} and was never ready since it was started")
 
@@ -196,7 +200,7 @@ def goes_back_at_once(world: World, rollout: int) -> None:
 def _bake_is_over(world: World, was: Rollout, now: Rollout, old: Slot | None) -> None:
     if (was.phase, now.phase) != (Phase.BAKING, Phase.COMMITTING) or old is None or old.dead:
         return
-    told = now.unproven or now.kind is Kind.ROLLBACK or was.promoted or was.id in world.promoted
+    told = now.unproven or now.kind in _KNOWN or was.promoted or was.id in world.promoted
     seen = now.blue.total if str(now.candidate) == "blue" else now.green.total
     if seen < now.policy.step_requests and not told:
         raise Violation(f"committed after {seen} requests, and nothing says so")
@@ -237,6 +241,19 @@ def verdicts_are_obeyed(world: World, before: State, after: State) -> None:
         raise Violation(f"the verdict is {verdict}, and the share grows to {now.wanted_share} %")
     if grows and now.watch.read_to - (was.step_since or 0.0) < now.policy.step_time:
         raise Violation(f"the log was not read, and the share grows to {now.wanted_share} %")
+
+
+def two_people(before: State, after: State) -> None:
+    """What needs an approver touches nothing that serves before it has one, and never its own."""
+    was, now = before.rollout, after.rollout
+    if now is None or not now.approval or now.kind is Kind.STOP:
+        return
+    if now.moved and not now.approved_by:
+        raise Violation(f"{now.phase}, and nobody has approved it")
+    if now.kind is Kind.CONTRACT and now.hooks and not now.approved_by:
+        raise Violation("the contract runs, and nobody has approved it")
+    if now.approved_by and was is not None and now.approved_by == now.actor:
+        raise Violation(f"{now.actor} has approved what {now.actor} began")
 
 
 def a_pause_holds(world: World, before: State, after: State) -> None:
@@ -295,6 +312,8 @@ def check_tidy(world: World) -> None:
     running = {p.number for p in world.processes.values() if p.alive}
     if running != expected:
         raise Violation(f"running {running}, expected {expected}")
+    if set(world.units) - world.ejects:
+        raise Violation(f"the units of {set(world.units) - world.ejects} are left")
     if [s.color for s in state.slots if not s.external] != ([state.live] if ours else []):
         raise Violation(f"slots are left: {state.slots}")
     if live is not None and not live.fit:

@@ -73,7 +73,7 @@ def random_command(r: random.Random, state: State) -> c.Command:
     )
     release = r.choice(("v1", "v2", "v3", "v4", None))
     begins = [
-        c.Begin(kind, release, policy, "test", force=r.random() < 0.3)
+        c.Begin(kind, release, policy, "test", force=r.random() < 0.3, unit="web")
         for kind in Kind
         if not (kind is Kind.SWITCH and release is None)
     ]
@@ -89,6 +89,17 @@ def random_command(r: random.Random, state: State) -> c.Command:
         return r.choice(steers)
     weighted = [b for b in begins if b.kind is Kind.SWITCH] * 4 + begins
     return r.choice(weighted or begins)
+
+
+def with_people(r: random.Random, state: State, command: c.Command) -> c.Command:
+    """Some of it by two people: who begins has to be approved, or somebody approves."""
+    name, uid = r.choice((("alice", 1000), ("bob", 1001)))
+    if isinstance(command, c.Begin):
+        return replace(command, actor=name, people=(uid,), approval=r.random() < 0.2)
+    running = state.rollout
+    if running is not None and running.awaits_approval and r.random() < 0.4:
+        return c.Approve(running.id, (uid,), name)
+    return command
 
 
 def tell(seed: int, acts: Collection[int] | None = None) -> World:
@@ -132,6 +143,7 @@ def play(world: World, acts: Collection[int] | None = None) -> None:
         if rollout is None and turn > QUIET_AT_LEAST and world.quiet:
             break
         if rollout is not None and rollout.waiting and turn % 5 == 4:
+            world.command(c.Approve(rollout.id, (0,), "root"))
             world.command(c.Resume(rollout.id))  # a wait for a person: the person comes
             world.command(c.Promote(rollout.id))
     check_tidy(world)
@@ -143,7 +155,8 @@ def act(world: World, r: random.Random) -> str:
     alive = [p for p in world.processes.values() if p.alive and not p.held]
     outside = world.external_process
     if dice < 0.45:
-        return typed(world, random_command(r, world.state))
+        command = random_command(r, world.state)
+        return typed(world, with_people(r, world.state, command))
     if dice < 0.6 and alive:
         process = r.choice(alive)
         world.die(process)

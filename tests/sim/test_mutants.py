@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from reld import engine
-from reld.core import commands, effects, instances, recovery, routing, turns, watch
+from reld.core import approval, commands, effects, instances, recovery, routing, turns, watch
 from reld.core import rollout as life
 from reld.core.commands import Pause
-from reld.core.model import Phase
+from reld.core.model import Phase, Rollout
 from reld.errors import StoreError
 from tests.sim import stories
 from tests.sim import world as world_module
@@ -190,6 +190,14 @@ def a_failed_write_counts_as_written(m):
     m.setattr(world_module.SimDisk, "save", save)
 
 
+def approvals_are_not_awaited(m):
+    m.setattr(Rollout, "awaits_approval", property(lambda rollout: False))
+
+
+def everybody_approves_his_own(m):
+    m.setattr(approval, "began_it", lambda rollout, people: False)
+
+
 MUTANTS = [
     sigterm_before_the_drain,
     traffic_before_readiness,
@@ -216,6 +224,8 @@ MUTANTS = [
     an_unproven_bake_is_done_in_silence,
     work_that_is_not_wanted_goes_on,
     a_failed_write_counts_as_written,
+    approvals_are_not_awaited,
+    everybody_approves_his_own,
 ]
 
 

@@ -24,7 +24,9 @@ from reld.core.model import (
     Identity,
     Instance,
     InstanceState,
+    Kind,
     Loaded,
+    Outcome,
     Phase,
     Rollout,
     Routing,
@@ -134,6 +136,8 @@ class World:
         self.seen: Counter[str] = Counter()
         self.waits_for: object = None
         self.waits_since = 0.0
+        self.units: dict[int, list[Process]] = {}  # by the eject that made them
+        self.ejects: set[int] = set()  # those that were done
         self.external_process: Process | None = None
         if self.external is not None:
             self.external_process = Process(
@@ -260,6 +264,7 @@ class World:
             invariants.silence_is_told(self, before, after)
             invariants.verdicts_are_obeyed(self, before, after)
         invariants.a_pause_holds(self, before, after)
+        invariants.two_people(before, after)
         rollout = after.rollout
         if rollout is not None and rollout.phase is Phase.REVERTING:
             number, engine = rollout.id, self.engine
@@ -294,7 +299,14 @@ class World:
             if rollout.skipped:
                 self.seen["skipped"] += 1
             self.seen[f"verdict {rollout.watch.finding.verdict}"] += 1
-            for word in ("is not fit", "unproven,", "locked", "not obey", "both slots stay warm"):
+            for word in (
+                "is not fit",
+                "unproven,",
+                "locked",
+                "not obey",
+                "both slots stay warm",
+                "approver",
+            ):
                 if word in rollout.waiting:
                     self.seen[f"waiting: {word}"] += 1
         elif any(s.color is not self.state.live and not s.external for s in self.state.slots):
@@ -304,6 +316,8 @@ class World:
         last = self.state.last
         if last is not None and last is not before.last:
             self.seen[f"kind {last.kind}"] += 1
+            if last.kind is Kind.EJECT and last.outcome is Outcome.DONE:
+                self.ejects.add(last.id)
             self.seen[f"outcome {last.outcome}"] += 1
             self.seen[f"{last.kind} {last.outcome}"] += 1
             if "could not go back" in last.reason:
@@ -317,6 +331,16 @@ class World:
         stubborn = self.chance(self.faults.stubborn)
         process = Process(number, address, identity, stubborn=stubborn)
         self.processes[self.next_pid] = process
+        return process
+
+    def unit(self, number: int, address: str) -> Process:
+        """What systemd runs."""
+        self.next_pid += 1
+        identity = Identity(self.next_pid, int(self.now * 100), self.boot)
+        process = Process(number, address, identity, held=False)
+        process.alive = not self.chance(self.faults.spawn_fails)
+        if not self.chance(self.faults.never_ready):
+            process.ready_at = self.now + self.random.uniform(0.05, 3.0)
         return process
 
     def die(self, process: Process) -> None:
@@ -368,6 +392,9 @@ class World:
         self.shift = self.loop.time() - 10.0  # CLOCK_BOOTTIME begins anew
         for process in self.processes.values():
             self.die(process)
+        for unit in self._every_unit():  # they are enabled
+            unit.alive, unit.was_ready, unit.identity = True, False, Identity(1, 1, self.boot)
+            unit.ready_at = self.now
         self.waits_for = None
         self.lanes.clear()
         self.unshielded.clear()
@@ -389,6 +416,8 @@ class World:
             process.sick = False
             if not process.held and process.ready_at is None:
                 process.ready_at = self.now
+        for unit in self._every_unit():
+            unit.alive, unit.sick, unit.ready_at = True, False, self.now
         if self.external_process is not None:
             self.external_process.sick, self.external_process.ready_at = False, self.now
 
@@ -402,8 +431,15 @@ class World:
     def process(self, number: int) -> Process | None:
         if number == 1 and self.external_process is not None:
             return self.external_process
-        found = [p for p in self.processes.values() if p.number == number]
+        found = [p for p in self.everything() if p.number == number]
         return found[-1] if found else None
+
+    def everything(self) -> list[Process]:
+        """Instances, and what systemd runs."""
+        return [*self.processes.values(), *self._every_unit()]
+
+    def _every_unit(self) -> list[Process]:
+        return [process for made in self.units.values() for process in made]
 
     def slot_of(self, number: int) -> Slot | None:
         for slot in self.state.slots:

@@ -197,6 +197,8 @@ class Driver:
                 return ev.OldAsked(number, self.old_passes)
             case fx.SetShield(rollout=number, on=on):
                 return ev.ShieldSet(number, on)
+            case fx.RemoveUnits(rollout=number):
+                return ev.UnitsRemoved(number)
             case _:
                 return None
 

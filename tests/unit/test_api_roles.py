@@ -15,6 +15,7 @@ from reld.errors import NotPermitted
 class Rules:
     operators: tuple[str, ...] = ("@relctl", "olga")
     viewers: tuple[str, ...] = ("@staff", "1007")
+    approvers: tuple[str, ...] = ("ada", "@leads")
 
 
 def caller(uid: int, name: str, *groups: str) -> Caller:
@@ -22,12 +23,25 @@ def caller(uid: int, name: str, *groups: str) -> Caller:
 
 
 @pytest.mark.parametrize(
-    "who",
-    [caller(0, "root"), caller(990, "reld"), caller(5, "bob", "relctl"), caller(6, "olga")],
+    ("who", "roles"),
+    [
+        (caller(0, "root"), set(Role)),
+        (caller(990, "reld"), set(Role)),
+        (caller(5, "bob", "relctl"), {Role.READ, Role.OPERATE, Role.AUDIT}),
+        (caller(6, "olga"), {Role.READ, Role.OPERATE, Role.AUDIT}),
+        (caller(10, "ada"), {Role.READ, Role.APPROVE, Role.AUDIT}),
+        (caller(11, "liz", "leads"), {Role.READ, Role.APPROVE, Role.AUDIT}),
+        (caller(12, "ada2", "leads", "relctl"), set(Role)),
+        (caller(7, "vera", "staff"), {Role.READ}),
+        (caller(8, "eve"), set()),
+    ],
 )
-def test_root_reld_and_operators_may_do_both(who: Caller) -> None:
-    for role in Role:
+def test_each_may_do_what_his_lists_say(who: Caller, roles: set[Role]) -> None:
+    for role in roles:
         decide(who, role, Rules(), own_uid=990)
+    for role in set(Role) - roles:
+        with pytest.raises(NotPermitted):
+            decide(who, role, Rules(), own_uid=990)
 
 
 @pytest.mark.parametrize("who", [caller(7, "vera", "staff"), caller(1007, "nina")])
@@ -47,7 +61,7 @@ def test_anybody_else_may_do_nothing(who: Caller) -> None:
 
 def test_without_a_group_the_hint_names_the_config() -> None:
     with pytest.raises(NotPermitted) as caught:
-        decide(caller(8, "eve"), Role.READ, Rules(("olga",), ()), own_uid=990)
+        decide(caller(8, "eve"), Role.READ, Rules(("olga",), (), ()), own_uid=990)
     assert caught.value.hint == "an administrator can add you to [access] in the config"
 
 
@@ -55,3 +69,18 @@ def test_the_actor_behind_sudo_is_named() -> None:
     assert Caller(0, 0, 1, 1000, "root", login_name="alice").actor == "alice (as root)"
     assert Caller(1000, 0, 1, 1000, "alice", login_name="alice").actor == "alice"
     assert Caller(0, 0, 1, None, "root").actor == "root"
+
+
+@pytest.mark.parametrize(
+    ("uid", "login_uid", "people"),
+    [
+        (1000, 1000, (1000,)),
+        (1000, None, (1000,)),  # a service
+        (0, 1000, (1000,)),  # sudo: root stands for nobody
+        (0, None, (0,)),
+        (0, 0, (0,)),
+        (1001, 1000, (1000, 1001)),  # su: both, so neither of them is another person
+    ],
+)
+def test_a_caller_is_a_person(uid: int, login_uid: int | None, people: tuple[int, ...]) -> None:
+    assert Caller(uid, uid, 1, login_uid, "x").people == people

@@ -142,6 +142,7 @@ def test_a_steady_state_has_one_live_slot_with_all_the_traffic() -> None:
             },
         },
         "degraded": None,
+        "config": None,
     }
 
 
@@ -165,6 +166,8 @@ def test_a_running_rollout_shows_all_its_keys() -> None:
         "eta": 30 + 2 * 60 + 600 + 30,
         "waiting": None,
         "paused": False,
+        "approval": None,
+        "note": None,
         "left": None,
         "verdict": "fine",
         "evidence": NOTHING_FOUND,
@@ -319,6 +322,9 @@ def test_a_receipt_has_the_whole_account() -> None:
         "outcome": "done",
         "exit": 0,
         "reason": "",
+        "note": "",
+        "approved_by": None,
+        "approval_note": "",
         "summary": "v2 serves: 100 requests, 1 error, 1 connection cut at the end of the drain",
         "evidence": NOTHING_FOUND,
         "judged_by": {

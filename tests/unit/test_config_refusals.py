@@ -190,7 +190,7 @@ APP = [
     ),
     (
         "instances = true",
-        "5: app.instances: true is not a whole number; expected a whole number from 1 to 1000",
+        "5: app.instances: true is not a whole number; expected a whole number from 1 to 100",
     ),
     (
         "instances = 50",
@@ -275,7 +275,7 @@ APPENDED = [
         '[external]\naddress = "unix:run"',
         (
             '10: external.address: "unix:run" is no address;'
-            ' expected "unix:/run/web.sock" (at most 107 characters)'
+            ' expected "unix:/run/web.sock" (at most 101 characters, no ..)'
         ),
     ),
     (

@@ -29,7 +29,10 @@ EDGES = {
         "reld.errors",
         "reld.probes",
         "reld.processes.logs",  # the last lines of the app belong to why a probe failed
-        "reld.processes.run",  # a probe may be a command
+        # A probe may be a command, and somebody has to start that.
+        "reld.processes.launch",
+        "reld.processes.run",
+        "reld.processes.spec",
     ),
     "store": ("reld.core.model", "reld.durable", "reld.errors", "reld.store"),
     "api": (

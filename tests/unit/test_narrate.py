@@ -173,3 +173,13 @@ def test_the_shield_is_told_off_and_on():
     state = switching(Phase.SHIFTING).state
     bare = replace(state, rollout=replace(state.rollout, unshielded=True))
     assert [n.text for n in narrate(bare, state)] == ["the shield is on again"]
+
+
+def test_an_approval_is_told_once_with_who_and_why():
+    agreed = {"approval": True, "approved_by": "bob", "approval_note": "seen in staging"}
+    assert watched(Finding(), Finding(), **agreed) == [
+        ("approval", "approved by bob: seen in staging")
+    ]
+    state = switching(Phase.SHIFTING).state
+    already = replace(state, rollout=replace(state.rollout, **agreed))
+    assert narrate(already, already) == []

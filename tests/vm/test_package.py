@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.vm import machine
+from tests.vm import machine, roots
 from tests.vm.box import Box
 from tests.vm.conftest import Installed
 
@@ -53,38 +54,14 @@ def test_the_group_is_there_and_opens_the_socket(serving: Box):
 
 def test_no_other_user_reads_the_state(serving: Box):
     serving.sh("useradd -m eve")
-    assert serving.sh("stat -c %a /var/lib/relctl/web").strip() == "700"
+    # The gate's user comes through to its own directory, and nobody sees what else is there.
+    assert serving.sh("stat -c '%a %U' /var/lib/relctl/web").strip() == "711 root"
     assert serving.run("ls", "/var/lib/relctl/web", user="eve").returncode != 0
+    for file in serving.sh("ls -A /var/lib/relctl/web").split():
+        look = f"cat /var/lib/relctl/web/{file}/* /var/lib/relctl/web/{file}"
+        assert serving.run("/bin/sh", "-c", look, user="eve").stdout == "", file
     writable = "find /run/relctl /etc/relctl -writable ! -type l ! -type s"
     assert serving.run("/bin/sh", "-c", writable, user="eve").stdout == ""
-
-
-def test_an_upgrade_in_the_middle_of_a_rollout_loses_nothing(serving: Box, newer: Path):
-    machine.add_package(serving, newer)
-    before = machine.pids(serving)
-    with machine.Load(serving) as load:
-        serving.sh("relctl switch v2 --step-time 4s --no-wait")
-        machine.until("traffic to move", lambda: machine.status(serving)["rollout"]["percent"])
-        new = {i["pid"] for s in machine.status(serving)["slots"].values() for i in s["instances"]}
-        machine.apt(serving, f"install /srv/{newer.name}")
-        now = machine.status(serving)
-        assert now["rollout"]["phase"] in ("shifting", "baking")
-        assert {i["pid"] for s in now["slots"].values() for i in s["instances"]} == new >= before
-        receipt = serving.sh("relctl watch 2 2>&1; relctl show 2", timeout=60)
-    assert load.failed == []
-    assert load.answers["v2"] > 0
-    assert "done" in receipt
-    assert machine.release(serving) == "v2"
-    assert machine.version(newer) in serving.sh("relctl version")
-
-
-def test_a_downgrade_leaves_the_app_alone(serving: Box, deb: Path, newer: Path):
-    machine.add_package(serving, newer)
-    before = machine.pids(serving)
-    machine.apt(serving, f"install /srv/{newer.name}")
-    machine.apt(serving, f"install --allow-downgrades /srv/{deb.name}")
-    assert machine.until("reld", lambda: machine.pids(serving)) == before
-    assert machine.version(newer) not in serving.sh("relctl version")
 
 
 def test_removing_leaves_the_app_serving_and_says_so(serving: Box):
@@ -108,24 +85,99 @@ def test_installing_again_after_a_removal_adopts_what_still_runs(serving: Box, d
     assert machine.pids(serving) == before
 
 
-def test_purging_refuses_while_an_instance_runs_or_a_site_points_at_the_gate(serving: Box):
+def test_what_removing_says_ends_what_it_left(serving: Box):
+    said = machine.apt(serving, "remove relctl")
+    (line,) = [
+        line for line in said.splitlines() if line.startswith("  systemctl stop relctl-gate")
+    ]
+    serving.sh(line)
+    assert serving.run("pgrep", "-u", "web").returncode == 1
+    assert serving.run("pgrep", "-u", "relctl-gate").returncode == 1
+
+
+def test_purging_refuses_while_something_runs_or_needs_it_and_says_how_to_go_on(serving: Box):
     refused = serving.run("apt-get", "-y", "purge", "relctl")
     assert refused.returncode != 0
-    assert "cannot purge: process" in refused.stdout + refused.stderr
-    assert serving.sh("ls /etc/relctl/web.toml /var/lib/relctl/web/state.db")
-    serving.sh("pkill -QUIT -F /run/relctl/web/gate.pid; pkill -u web; sleep 1")
+    for what in ("an instance of an app", "an instance of an app", "the gate of web"):
+        refused = serving.run("dpkg", "--purge", "relctl")
+        assert refused.returncode != 0
+        told = re.search(
+            r"cannot purge: process (\d+) is (.*)\n  next: (.*), then: ", refused.stderr
+        )
+        assert told, refused.stderr
+        assert told[2].startswith(what)
+        assert int(told[1]) in {int(p) for p in serving.sh("pgrep -u web,relctl-gate").split()}
+        assert serving.sh("ls /etc/relctl/web.toml /var/lib/relctl/web/state.db")
+        serving.sh(told[3])
+        serving.run("/bin/sh", "-c", f"while kill -0 {told[1]}; do sleep 0.1; done")
     refused = serving.run("dpkg", "--purge", "relctl")
+    assert refused.returncode != 0
     assert "/etc/nginx/sites-enabled/web still points at the gate" in refused.stderr
-    assert serving.sh("ls /etc/relctl/web.toml")
+    assert "nginx -t, systemctl reload nginx" in refused.stderr
+    serving.sh("sed -i 's,127.0.0.1:8080,localhost:8080,' /etc/nginx/sites-enabled/web")
+    assert serving.run("dpkg", "--purge", "relctl").returncode != 0
+    # None of these is the gate: another port, a comment, a site that is not enabled.
+    serving.sh(
+        "sed -i 's,localhost:8080;,127.0.0.1:18080; #127.0.0.1:8080,' /etc/nginx/sites-enabled/web"
+    )
+    serving.write("/etc/nginx/sites-available/old", "proxy_pass http://127.0.0.1:8080;")
+    serving.sh("dpkg --purge relctl 2>&1")
+    assert serving.run("ls", "/etc/relctl").returncode != 0
 
 
 def test_purging_leaves_nothing(serving: Box):
     serving.sh("relctl stop 2>&1; systemctl disable --now reld@web 2>&1")
-    serving.sh("pkill -QUIT -F /run/relctl/web/gate.pid")
+    serving.sh("systemctl stop relctl-gate@web")
     serving.sh("rm /etc/nginx/sites-enabled/web; systemctl reload nginx; sleep 1")
     machine.apt(serving, "purge relctl")
     left = "find / -xdev -path /proc -prune -o \\( -name '*relctl*' -o -name '*reld*' \\) -print"
     known = ("/srv/relctl_", "/var/log/journal")
     assert [f for f in serving.sh(left).split() if not f.startswith(known)] == []
-    assert serving.run("getent", "group", "relctl").returncode == 2
+    run = "find /run /dev/shm \\( -name '*relctl*' -o -name '*reld*' \\) ! -path '/run/systemd/*' -print"
+    assert serving.sh(run) == ""
+    units = "systemctl list-units --all --plain --no-legend 'relctl*' 'reld*'"
+    assert serving.sh(units) == ""
+    for database, name in (
+        ("group", "relctl"),
+        ("group", "relctl-gate"),
+        ("passwd", "relctl-gate"),
+    ):
+        assert serving.run("getent", database, name).returncode == 2, name
     assert "relctl" not in serving.sh("dpkg-query -W")
+
+
+def test_people_of_the_group_keep_it(serving: Box):
+    serving.sh("useradd -G relctl anna; relctl stop 2>&1; systemctl disable --now reld@web 2>&1")
+    serving.sh("systemctl stop relctl-gate@web; rm /etc/nginx/sites-enabled/web")
+    machine.apt(serving, "purge relctl")
+    assert serving.sh("getent group relctl").strip().endswith(":anna")
+
+
+def test_purging_leaves_exactly_the_files_that_were_there_before(installed: Installed, deb: Path):
+    with Box([roots.build(roots.tester(installed.suite))]) as box:
+        box.boot()
+        machine.add_package(box, deb)
+        before = _everything(box)
+        box.sh(f"dpkg -i /srv/{deb.name} 2>&1")
+        default = box.sh("cat /etc/nginx/sites-enabled/default")
+        machine.add_site(box)
+        box.sh("systemctl enable --quiet --now reld@web && relctl switch v1 2>&1")
+        assert len(_everything(box) - before) > 50
+        box.sh("relctl stop 2>&1; systemctl disable --quiet --now reld@web")
+        box.sh("systemctl stop relctl-gate@web; rm /etc/nginx/sites-enabled/web")
+        box.sh("dpkg --purge relctl 2>&1")
+        # What the test itself changed.
+        box.sh("userdel web; ln -s ../sites-available/default /etc/nginx/sites-enabled/default")
+        assert box.sh("cat /etc/nginx/sites-enabled/default") == default
+        assert sorted(_everything(box) ^ before) == []
+
+
+def _everything(box: Box) -> set[str]:
+    """Every file, with its mode and owners; below /etc, where only people write, its content too."""
+    # Logs and caches, what dpkg keeps for its own undoing, and what the test puts into /srv.
+    skipped = ("/var/log", "/var/cache", "/var/lib/dpkg", "/var/lib/systemd", "/srv")
+    prune = " -o ".join(f"-path {place}" for place in skipped)
+    names = f"find / -xdev \\( {prune} \\) -prune -o ! -name '*-' -printf '%M %u:%g %p\\n'"
+    content = "find /etc -type f ! -name '*-' -exec sha256sum {} +"
+    info = "find /var/lib/dpkg/info /var/lib/systemd -name '*rel*'"
+    return set(box.sh(f"{names}; {content}; {info}").splitlines())

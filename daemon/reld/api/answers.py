@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +11,10 @@ from aiohttp import web
 
 from reld import __version__
 from reld.api.requests import NotFound
-from reld.errors import BadRequest, NotPermitted, RelctlError
+from reld.errors import BadRequest, NotPermitted, Refused, RelctlError
 
 LARGEST_BODY = 64 * 1024  # bytes
+BODY_TIME = 10.0  # seconds until all of it has come
 HEADERS = {"X-Relctl-Version": __version__, "Cache-Control": "no-store"}
 
 PAGE = b"""<!doctype html>
@@ -22,25 +24,45 @@ PAGE = b"""<!doctype html>
 """
 
 
+class Crowded(Refused):
+    """Too many connections, or streams."""
+
+    code = "too-many-connections"
+    exit_code = 5
+
+
 async def read_json(request: web.BaseRequest) -> Any:
     """The body; {} when it is empty.
 
     Raises:
-        BadRequest: it is larger than 64 KiB, or not JSON.
+        BadRequest: it is larger than 64 KiB, slower than 10 s, or not JSON.
     """
-    if (request.content_length or 0) > LARGEST_BODY:
+    told = request.headers.get("Content-Length", "0")  # as it came: the parser is lenient
+    if not (told.isascii() and told.isdecimal() and len(told) < 20):
+        raise BadRequest("cannot read the request: its Content-Length is no length")
+    if int(told) > LARGEST_BODY:
         raise _too_large()
-    body = bytearray()
-    while chunk := await request.content.readany():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            raise _too_large()
+    try:
+        async with asyncio.timeout(BODY_TIME):
+            body = await _body(request)
+    except TimeoutError:
+        why = f"its body did not come within {BODY_TIME:g} s"
+        raise BadRequest(f"cannot read the request: {why}") from None
     if not body:
         return {}
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadRequest("cannot read the request: its body is not JSON") from error
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    body = bytearray()
+    while chunk := await request.content.readany():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            raise _too_large()
+    return bytes(body)
 
 
 def answer(body: Mapping[str, Any], status: int = 200) -> web.Response:
@@ -68,6 +90,16 @@ def line(body: Mapping[str, Any]) -> bytes:
     return _line(body)
 
 
+def alone(trouble: RelctlError) -> bytes:
+    """An error for a client that is not even read: the whole answer."""
+    response = error(trouble)
+    assert isinstance(response.body, bytes)
+    return (
+        f"HTTP/1.1 {response.status} {response.reason}\r\nContent-Type: application/json\r\n"
+        f"Connection: close\r\nContent-Length: {len(response.body)}\r\n\r\n"
+    ).encode() + response.body
+
+
 def error(trouble: RelctlError) -> web.Response:
     body = {
         "code": trouble.code,
@@ -90,6 +122,8 @@ def _status(trouble: RelctlError) -> int:
             return 400
         case NotPermitted():
             return 403
+        case Crowded():
+            return 503
     return 500 if trouble.exit_code == 70 else 409
 
 

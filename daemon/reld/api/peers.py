@@ -62,6 +62,22 @@ class Caller:
             return self.name
         return f"{self.login_name} (as {self.name})"
 
+    @property
+    def people(self) -> tuple[int, ...]:
+        """User ids that stand for this person.
+
+        The one who logged in and the one who asks; root only where nobody logged in: behind sudo it
+        stands for everybody. Two callers are different people only if they share none, so a login
+        uid that was read of another process makes nobody a second person.
+        """
+        login = () if self.login_uid is None else (self.login_uid,)
+        return login if login and self.uid == 0 else tuple(sorted({self.uid, *login}))
+
+
+def user_of(sock: PeerSocket) -> int:
+    """The uid alone, as in `credentials`. Raises NotPermitted."""
+    return _peer(sock)[1]
+
 
 def credentials(sock: PeerSocket) -> Credentials:
     """Of the process that connected, at the moment when it did.
@@ -69,6 +85,11 @@ def credentials(sock: PeerSocket) -> Credentials:
     Raises:
         NotPermitted: the kernel does not know (not a Unix socket).
     """
+    pid, uid, gid = _peer(sock)
+    return Credentials(uid, gid, pid, _groups(sock, gid), _login_uid(pid))
+
+
+def _peer(sock: PeerSocket) -> tuple[int, int, int]:
     try:
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         pid, uid, gid = struct.unpack("iII", raw)
@@ -76,7 +97,7 @@ def credentials(sock: PeerSocket) -> Credentials:
         raise NotPermitted("cannot tell who is asking: not a local Unix socket") from error
     if pid == 0 and uid == _UNSET:
         raise NotPermitted("cannot tell who is asking: not a local Unix socket")
-    return Credentials(uid, gid, pid, _groups(sock, gid), _login_uid(pid))
+    return pid, uid, gid
 
 
 def _groups(sock: PeerSocket, gid: int) -> frozenset[int] | None:
@@ -90,7 +111,7 @@ def _groups(sock: PeerSocket, gid: int) -> frozenset[int] | None:
 
 
 def _login_uid(pid: int) -> int | None:
-    # For the audit only, never for a decision: the pid may be somebody else's by now.
+    # Never to permit anything: the pid may be somebody else's by now.
     try:
         uid = int(Path(f"/proc/{pid}/loginuid").read_text(encoding="ascii"))
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
 """What a body or a query asks for, checked completely before anybody acts on it.
 
-Limits: durations 0 … 30 days (seconds), steps 1 … 100 %, a reason up to 500 characters. Unknown keys
+Limits: durations 0 … 30 days (seconds), steps 1 … 100 %, a reason and a note up to 500 characters each. Unknown keys
 are errors: an option that was ignored is a rollout that nobody wanted.
 """
 
@@ -15,6 +15,8 @@ from reld.core.model import Color, Kind
 from reld.errors import BadRequest
 
 _RELEASE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_UNIT = re.compile(r"[a-z][a-z0-9-]{0,63}")
+_LEASE = re.compile(r"[A-Za-z0-9]{8,64}")
 _LONGEST = 30 * 24 * 3600.0
 _MOST_REQUESTS = 10**9
 _REASON = 500
@@ -32,7 +34,7 @@ class NotFound(BadRequest):
 class Options:
     """Overrides for one rollout; None: as configured. Times in seconds, steps in percent.
 
-    `observe`: the verdict is told and does not act.
+    `observe`: the verdict is told and does not act. `port` and `unit`: where `eject` goes.
     """
 
     steps: tuple[int, ...] | None = None
@@ -48,6 +50,9 @@ class Options:
     dry_run: bool = False
     reason: str = ""
     observe: bool = False
+    note: str = ""
+    port: int | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,13 @@ class Steer:
     verb: str
     full: bool
     reason: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    rollout: int
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +111,10 @@ def rollout_request(body: Any) -> RolloutRequest:
             )
     elif kind == Kind.SWITCH:
         raise BadRequest("cannot switch: no release is named", "relctl switch RELEASE")
-    return RolloutRequest(kind, release, _options(fields.get("options")))
+    options = _options(fields.get("options"))
+    if kind != Kind.EJECT and (options.port is not None or options.unit):
+        raise BadRequest(f"cannot {kind}: port and unit are options of eject")
+    return RolloutRequest(kind, release, options)
 
 
 def steer(rollout: int, verb: str, body: Any) -> Steer:
@@ -111,9 +126,28 @@ def steer(rollout: int, verb: str, body: Any) -> Steer:
     """
     if verb not in _VERBS:
         raise NotFound(f"cannot {verb}: there is no such command", f"one of {', '.join(_VERBS)}")
-    allowed = {"promote": ("full", "reason"), "abort": ("reason",)}.get(verb, ("reason",))
+    allowed = ("full", "reason", "note") if verb == "promote" else ("reason", "note")
     fields = _object(body, f"the body of {verb}", allowed)
-    return Steer(rollout, verb, _flag(fields, "full"), _text(fields, "reason"))
+    full, reason, said = _flag(fields, "full"), _text(fields, "reason"), _text(fields, "note")
+    return Steer(rollout, verb, full, reason, said)
+
+
+def approval(rollout: int, body: Any) -> Approval:
+    """Reads the body of POST /v1/rollouts/ID/approve. Raises BadRequest."""
+    return Approval(rollout, note(body, "the body of approve"))
+
+
+def lease(body: Any) -> str:
+    """The name in the body of POST /v1/rollouts/ID/stay and detach. Raises BadRequest."""
+    name = _object(body, "the body", ("lease",)).get("lease")
+    if not isinstance(name, str) or not _LEASE.fullmatch(name):
+        raise BadRequest("cannot read the body: lease must be 8 to 64 letters and digits")
+    return name
+
+
+def note(body: Any, what: str) -> str:
+    """The note of a body that says nothing else. Raises BadRequest."""
+    return _text(_object(body, what, ("note",)), "note")
 
 
 def release_name(value: Any) -> str:
@@ -173,6 +207,9 @@ def _options(raw: Any) -> Options:
         dry_run=_flag(fields, "dry_run"),
         reason=_text(fields, "reason"),
         observe=_flag(fields, "observe"),
+        note=_text(fields, "note"),
+        port=_port(fields),
+        unit=_unit(fields),
     )
     if options.now and options.steps not in (None, (100,)):
         raise BadRequest("cannot use both: now means steps = [100]", "leave one of them out")
@@ -222,6 +259,23 @@ def _flag(fields: Mapping[str, Any], name: str) -> bool:
         return False
     if not isinstance(raw, bool):
         raise BadRequest(f"cannot use {name}: it is true or false")
+    return raw
+
+
+def _port(fields: Mapping[str, Any]) -> int | None:
+    raw = fields.get("port")
+    if raw is not None and (type(raw) is not int or not 1 <= raw <= 65535):
+        raise BadRequest("cannot use port: it is a whole number from 1 to 65535")
+    return raw
+
+
+def _unit(fields: Mapping[str, Any]) -> str:
+    raw = _text(fields, "unit").removesuffix(".service")
+    if raw and not _UNIT.fullmatch(raw):
+        raise BadRequest(
+            "cannot use unit: it is the name of a unit to be, such as web",
+            "a name has 1 to 64 of these characters: a-z 0-9 -, a letter first",
+        )
     return raw
 
 

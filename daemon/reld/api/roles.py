@@ -10,8 +10,21 @@ from reld.errors import NotPermitted
 
 
 class Role(StrEnum):
+    """What a route needs.
+
+    AUDIT: who changes or approves may see who did. Viewers may not: it tells of people, not of the
+    app.
+    """
+
     READ = "read"
     OPERATE = "operate"
+    APPROVE = "approve"
+    AUDIT = "audit"
+
+    @property
+    def changes(self) -> bool:
+        """What is asked for in this role is in the audit, also when it is refused."""
+        return self in (Role.OPERATE, Role.APPROVE)
 
 
 class Access(Protocol):
@@ -23,22 +36,42 @@ class Access(Protocol):
     @property
     def viewers(self) -> tuple[str, ...]: ...
 
+    @property
+    def approvers(self) -> tuple[str, ...]: ...
+
+
+_CANNOT = {
+    Role.READ: "look",
+    Role.OPERATE: "change anything",
+    Role.APPROVE: "approve anything",
+    Role.AUDIT: "look into the audit",
+}
+
 
 def decide(caller: Caller, role: Role, access: Access, own_uid: int) -> None:
-    """Returns when `caller` may act in `role`. Operators may read too.
+    """Returns when `caller` may act in `role`. Root and reld's own user may do all.
 
     Raises:
         NotPermitted: with the group to join.
     """
-    if caller.uid in (0, own_uid) or _listed(caller, access.operators):
+    doors = _doors(role, access)
+    if caller.uid in (0, own_uid) or _listed(caller, doors):
         return
-    if role is Role.READ and _listed(caller, access.viewers):
-        return
-    doors = access.operators if role is Role.OPERATE else (*access.viewers, *access.operators)
-    what = "change anything" if role is Role.OPERATE else "look"
     raise NotPermitted(
-        f"cannot {what}: user {caller.name} is not permitted", _way_in(caller, doors)
+        f"cannot {_CANNOT[role]}: user {caller.name} is not permitted", _way_in(caller, doors)
     )
+
+
+def _doors(role: Role, access: Access) -> tuple[str, ...]:
+    match role:
+        case Role.READ:
+            return (*access.viewers, *access.operators, *access.approvers)
+        case Role.OPERATE:
+            return access.operators
+        case Role.APPROVE:
+            return access.approvers
+        case Role.AUDIT:
+            return (*access.operators, *access.approvers)
 
 
 def _listed(caller: Caller, names: tuple[str, ...]) -> bool:

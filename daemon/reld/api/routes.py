@@ -5,33 +5,55 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from aiohttp import web
 
 from reld.api import answers, streams
+from reld.api.leases import Leases
 from reld.api.metrics import CONTENT_TYPE, metrics
 from reld.api.peers import Caller
 from reld.api.replay import replay_request
-from reld.api.requests import NotFound, log_request, query_number, rollout_request, steer
+from reld.api.requests import (
+    NotFound,
+    Steer,
+    approval,
+    lease,
+    log_request,
+    note,
+    query_number,
+    rollout_request,
+    steer,
+)
 from reld.api.roles import Role
 from reld.api.service import Service
 from reld.api.status import status
 
 _MOST_ROLLOUTS = 1000
+_MOST_AUDITS = 1000
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One request on its way; `command` and `target` grow as it is understood (for the audit)."""
+    """One request on its way; from `command` on it grows as it is understood (for the audit).
+
+    `following` holds one of the caller's places at the streams; it raises Crowded.
+    """
 
     request: web.BaseRequest
     path: Mapping[str, str]
     caller: Caller
     service: Service
     closing: asyncio.Event
+    following: Callable[[], AbstractContextManager[None]]
+    leases: Leases
     command: str
     target: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+    rollout: int | None = None
 
     @property
     def number(self) -> int:
@@ -49,6 +71,8 @@ class Route:
     path: re.Pattern[str]
     role: Role
     handler: Handler
+    command: str = ""
+    """What the audit calls it before its body is understood."""
 
 
 async def _status(attempt: Attempt) -> web.StreamResponse:
@@ -58,22 +82,69 @@ async def _status(attempt: Attempt) -> web.StreamResponse:
 async def _begin(attempt: Attempt) -> web.StreamResponse:
     request = rollout_request(await answers.read_json(attempt.request))
     attempt.command, attempt.target = request.kind, request.release or ""
+    attempt.arguments, attempt.note = _given(asdict(request.options)), request.options.note
     body = await attempt.service.begin(request, attempt.caller)
+    attempt.rollout = body.get("id")
     old = body.get("id") is None or body.get("attached") or body.get("already")
     return answers.answer(body, 200 if old else 202)
 
 
 async def _steer(attempt: Attempt) -> web.StreamResponse:
-    attempt.command, attempt.target = attempt.path["verb"], attempt.path["number"]
     body = await answers.read_json(attempt.request)
     asked = steer(attempt.number, attempt.path["verb"], body)
+    attempt.arguments, attempt.note = (
+        _given({"full": asked.full, "reason": asked.reason}),
+        asked.note,
+    )
     return answers.answer(await attempt.service.steer(asked, attempt.caller))
 
 
+async def _stay(attempt: Attempt) -> web.StreamResponse:
+    """The events of a rollout, for somebody without whom it goes back."""
+    key = (attempt.number, lease(await answers.read_json(attempt.request)))
+    if await attempt.service.rollout(attempt.number) is None:
+        raise NotFound(
+            f"cannot stay with rollout {attempt.number}: there is none", "relctl history"
+        )
+    with attempt.following(), attempt.leases.held(key):
+        response = await streams.events(
+            attempt.service, attempt.request, attempt.number, attempt.closing
+        )
+    lost = _runs(attempt) and await attempt.leases.lost(key, attempt.closing)
+    if not _runs(attempt):
+        attempt.leases.forget(key)
+    elif lost:
+        attempt.command, attempt.note = "abort", "the connection was lost"
+        asked = Steer(attempt.number, "abort", full=False, reason=attempt.note)
+        await attempt.service.steer(asked, attempt.caller)
+    return response
+
+
+def _runs(attempt: Attempt) -> bool:
+    running = attempt.service.state().rollout
+    return running is not None and running.id == attempt.number
+
+
+async def _detach(attempt: Attempt) -> web.StreamResponse:
+    key = (attempt.number, lease(await answers.read_json(attempt.request)))
+    attempt.leases.give_back(key)
+    return answers.answer({"id": attempt.number, "message": f"rollout {attempt.number} goes on"})
+
+
 async def _mend(attempt: Attempt) -> web.StreamResponse:
-    attempt.command = "mend"
-    await answers.read_json(attempt.request)
+    attempt.note = note(await answers.read_json(attempt.request), "the body of mend")
     return answers.answer(await attempt.service.mend(attempt.caller))
+
+
+async def _approve(attempt: Attempt) -> web.StreamResponse:
+    asked = approval(attempt.number, await answers.read_json(attempt.request))
+    attempt.note = asked.note
+    return answers.answer(await attempt.service.approve(asked, attempt.caller))
+
+
+async def _audit(attempt: Attempt) -> web.StreamResponse:
+    limit = query_number(attempt.request.query, "limit", default=50, most=_MOST_AUDITS)
+    return answers.answer({"audit": await attempt.service.audits(limit)})
 
 
 async def _replay(attempt: Attempt) -> web.StreamResponse:
@@ -97,12 +168,14 @@ async def _events(attempt: Attempt) -> web.StreamResponse:
     followed = None
     if "rollout" in attempt.request.query:
         followed = query_number(attempt.request.query, "rollout", default=0, most=10**9 - 1)
-    return await streams.events(attempt.service, attempt.request, followed, attempt.closing)
+    with attempt.following():
+        return await streams.events(attempt.service, attempt.request, followed, attempt.closing)
 
 
 async def _logs(attempt: Attempt) -> web.StreamResponse:
     lines = attempt.service.log_lines(log_request(attempt.request.query))
-    return await streams.logs(lines, attempt.request, attempt.closing)
+    with attempt.following():
+        return await streams.logs(lines, attempt.request, attempt.closing)
 
 
 async def _releases(attempt: Attempt) -> web.StreamResponse:
@@ -117,41 +190,53 @@ async def _page(_: Attempt) -> web.StreamResponse:
     return answers.page()
 
 
-def _route(method: str, path: str, role: Role, handler: Handler) -> Route:
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What was really asked for; the note has a place of its own."""
+    return {
+        name: value
+        for name, value in options.items()
+        if value is not None and value is not False and value != "" and name != "note"
+    }
+
+
+def _route(method: str, path: str, role: Role, handler: Handler, command: str = "") -> Route:
     # {number} and {verb} are the only variable parts; a number has no sign and no leading zero.
     pattern = path.replace("{number}", "(?P<number>[1-9][0-9]{0,8})")
-    return Route(
-        method, re.compile(pattern.replace("{verb}", "(?P<verb>[a-z]{1,16})")), role, handler
-    )
+    pattern = pattern.replace("{verb}", "(?P<verb>[a-z]{1,16})")
+    return Route(method, re.compile(pattern), role, handler, command)
 
 
 ROUTES = (
     _route("GET", "/", Role.READ, _page),
     _route("GET", "/metrics", Role.READ, _metrics),
     _route("GET", "/v1/status", Role.READ, _status),
-    _route("POST", "/v1/rollouts", Role.OPERATE, _begin),
+    _route("POST", "/v1/rollouts", Role.OPERATE, _begin, "begin"),
     _route("GET", "/v1/rollouts", Role.READ, _rollouts),
     _route("GET", "/v1/rollouts/{number}", Role.READ, _rollout),
     _route("POST", "/v1/rollouts/{number}/replay", Role.READ, _replay),  # looks, changes nothing
+    _route("POST", "/v1/rollouts/{number}/approve", Role.APPROVE, _approve, "approve"),
+    _route("POST", "/v1/rollouts/{number}/stay", Role.OPERATE, _stay, "stay"),
+    _route("POST", "/v1/rollouts/{number}/detach", Role.OPERATE, _detach, "detach"),
     _route("POST", "/v1/rollouts/{number}/{verb}", Role.OPERATE, _steer),
-    _route("POST", "/v1/mend", Role.OPERATE, _mend),
+    _route("POST", "/v1/mend", Role.OPERATE, _mend, "mend"),
+    _route("GET", "/v1/audit", Role.AUDIT, _audit),
     _route("GET", "/v1/events", Role.READ, _events),
     _route("GET", "/v1/logs", Role.READ, _logs),
     _route("GET", "/v1/releases", Role.READ, _releases),
 )
 
 
-def find(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
-    """The route and the variable parts of the path.
-
-    Raises:
-        NotFound: there is none.
-    """
+def find(method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
+    """The route and the variable parts of the path; None: there is no such route."""
     for route in ROUTES:
         match = route.path.fullmatch(path)
         if match is not None and route.method == method:
             return route, match.groupdict()
-    raise NotFound(
+    return None
+
+
+def unknown(method: str, path: str) -> NotFound:
+    return NotFound(
         f"cannot {method[:10]} {path[:80]}: there is no such route",
         "is relctl newer than reld? relctl --version",
     )

@@ -8,47 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
 from reld.api import answers
 from reld.api.clock import iso
+from reld.api.connections import IDLE, Connection, Room, read_request
+from reld.api.leases import Leases
 from reld.api.listener import BACKLOG, listen
 from reld.api.peers import Caller, Directory, credentials
 from reld.api.roles import Access, Role, decide
-from reld.api.routes import Attempt, Route, find
+from reld.api.routes import Attempt, Route, find, unknown
 from reld.api.service import Service
 from reld.errors import RelctlError
 from reld.store.rows import AuditRow
 
 _log = logging.getLogger(__name__)
-_MOST_CONNECTIONS = 256
-_IDLE = 30.0  # seconds that a connection may stay without a request
 _LINGER = 0.5  # seconds for what is left of a body that was refused
 _LAST_WORDS = 2.0  # seconds that answers under way get when the server stops
-_FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"
-    b"Content-Length: %d\r\n\r\n%b"
-)
-_FULL_BODY = answers.line(
-    {
-        "error": {
-            "code": "too-many-connections",
-            "exit": 5,
-            "message": f"cannot answer: {_MOST_CONNECTIONS} clients are connected already",
-            "hint": "end some of them (relctl watch, relctl logs -f) and try again",
-        }
-    }
-)
 
-Audit = Callable[[AuditRow], None]
-"""Takes a row and returns at once; writing it is the engine's business."""
+Audit = Callable[[AuditRow], Awaitable[None]]
+"""Returns once the row is on disk, or cannot be now: it is kept, and nobody waits for it."""
 
 
 class Server:
@@ -62,6 +50,8 @@ class Server:
         self._own_uid = os.geteuid()
         self._closing = asyncio.Event()
         self._changes: set[asyncio.Task[web.StreamResponse]] = set()
+        self._room = Room()
+        self._leases = Leases()
         self._web: web.Server | None = None
         self._listening: asyncio.AbstractServer | None = None
         self._at: tuple[Path, int] | None = None
@@ -75,13 +65,7 @@ class Server:
         Raises:
             SocketError: the socket cannot be made.
         """
-        self._web = web.Server(
-            self._serve,
-            access_log=None,
-            tcp_keepalive=False,
-            keepalive_timeout=_IDLE,
-            lingering_time=_LINGER,
-        )
+        self._web = web.Server(self._serve, request_factory=read_request)
         if sock is None:
             await self.listen_again(path, group=group)
         else:
@@ -100,6 +84,11 @@ class Server:
         before, self._listening = self._listening, await self._listen(sock)
         if before is not None:
             before.close()
+
+    @property
+    def connected(self) -> int:
+        """Connections that are open."""
+        return self._room.taken
 
     def is_at(self, path: Path) -> bool:
         """Whether a client that looks at `path` finds this server."""
@@ -137,25 +126,40 @@ class Server:
         self._names.close()
 
     def _connection(self) -> asyncio.BaseProtocol:
-        if self._web is None or len(self._web.connections) >= _MOST_CONNECTIONS:
-            return _TurnedAway()
-        return self._web()
+        if self._web is None:
+            return asyncio.Protocol()
+        return Connection(
+            self._web,
+            self._room,
+            access_log=None,
+            tcp_keepalive=False,
+            keepalive_timeout=IDLE,
+            lingering_time=_LINGER,
+            auto_decompress=False,  # nobody of ours compresses, and a bomb would be opened in memory
+        )
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        assert isinstance(request.protocol, Connection)
+        with request.protocol.served():
+            return await self._answered(request)
+
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            route, path = find(request.method, request.path)
             caller = await self._caller(request)
-            command = path.get("verb", "begin") if route.role is Role.OPERATE else ""
+            route, path = self._route(request, caller)
             attempt = Attempt(
                 request,
                 path,
                 caller,
                 self._service,
                 self._closing,
-                command,
+                partial(self._room.following, caller.uid),
+                self._leases,
+                path.get("verb", route.command),
                 path.get("number", ""),
+                rollout=int(path["number"]) if "number" in path else None,
             )
-            if route.role is Role.READ:
+            if not route.role.changes:
                 decide(caller, route.role, self.access, self._own_uid)
                 return await route.handler(attempt)
             # A task of its own: a client that leaves must not stop a change half way.
@@ -170,6 +174,13 @@ class Server:
         except Exception as bug:
             return _bug(request, bug)
 
+    def _route(self, request: web.BaseRequest, caller: Caller) -> tuple[Route, Mapping[str, str]]:
+        found = find(request.method, request.path)
+        if found is None:
+            decide(caller, Role.READ, self.access, self._own_uid)  # who may nothing learns nothing
+            raise unknown(request.method, request.path)
+        return found
+
     async def _caller(self, request: web.BaseRequest) -> Caller:
         transport = request.transport
         sock = None if transport is None else transport.get_extra_info("socket")
@@ -182,40 +193,37 @@ class Server:
             decide(attempt.caller, route.role, self.access, self._own_uid)
             response = await route.handler(attempt)
         except RelctlError as trouble:
-            self._write(attempt, "refused", trouble.message)
+            await self._write(attempt, "refused", trouble.code, trouble.message)
             return answers.error(trouble)
         except ConnectionError as trouble:
-            self._write(attempt, "refused", f"the client left: {trouble}")
+            await self._write(attempt, "refused", "client-left", f"the client left: {trouble}")
             raise
         except Exception as bug:
-            self._write(attempt, "error", repr(bug))
+            await self._write(attempt, "error", "internal", repr(bug))
             return _bug(attempt.request, bug)
-        self._write(attempt, "accepted", "")
+        await self._write(attempt, "accepted")
         return response
 
-    def _write(self, attempt: Attempt, outcome: str, note: str) -> None:
+    async def _write(self, attempt: Attempt, outcome: str, code: str = "", told: str = "") -> None:
         caller, vitals = attempt.caller, self._service.vitals()
-        self._audit(
+        await self._audit(
             AuditRow(
                 time=iso(vitals.now + vitals.offset),
                 uid=caller.uid,
+                name=caller.name,
                 login_uid=caller.login_uid,
+                login_name=caller.login_name,
                 pid=caller.pid,
                 command=attempt.command,
                 target=attempt.target,
+                arguments=json.dumps(dict(attempt.arguments), separators=(",", ":")),
+                note=attempt.note,
                 outcome=outcome,
-                note=note,
+                code=code,
+                told=told,
+                rollout=attempt.rollout,
             )
         )
-
-
-class _TurnedAway(asyncio.Protocol):
-    """Says that there is no room, and closes."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.write(_FULL % (len(_FULL_BODY), _FULL_BODY))
-        transport.close()
 
 
 def _bug(request: web.BaseRequest, bug: Exception) -> web.Response:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from reld.api.hub import Subscription
 from reld.api.peers import Caller
 from reld.api.replay import ReplayRequest
-from reld.api.requests import LogRequest, RolloutRequest, Steer
+from reld.api.requests import Approval, LogRequest, RolloutRequest, Steer
 from reld.core.model import State
 
 
@@ -44,13 +44,15 @@ class Vitals:
 
     `now` is CLOCK_BOOTTIME, `offset` is what makes wall-clock time (seconds since 1970) of it.
     `slots`: by colour ("blue", "green"); one that is missing has not been measured. `damage`: what
-    happened to the database, until a person mends it.
+    happened to the database, until a person mends it. `config`: what the config file says that does
+    not hold yet, in one line.
     """
 
     now: float
     offset: float
     slots: Mapping[str, SlotVitals] = field(default_factory=dict)
     damage: str = ""
+    config: str = ""
 
     def slot(self, color: str) -> SlotVitals:
         return self.slots.get(color, SlotVitals())
@@ -72,6 +74,14 @@ class Service(Protocol):
 
     async def steer(self, steer: Steer, caller: Caller) -> dict[str, Any]:
         """{"id", "message"}. Raises api.requests.NotFound for a rollout that never was."""
+        ...
+
+    async def approve(self, approval: Approval, caller: Caller) -> dict[str, Any]:
+        """{"id", "message"}. Raises api.requests.NotFound for a rollout that never was."""
+        ...
+
+    async def audits(self, limit: int) -> list[dict[str, Any]]:
+        """Who wanted to change what, newest first."""
         ...
 
     async def mend(self, caller: Caller) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def status(state: State, vitals: Vitals) -> dict[str, Any]:
         "rollout": None if state.rollout is None else _rollout(state.rollout, vitals),
         "slots": {str(color): _slot(state, color, vitals) for color in Color},
         "degraded": degraded(state, vitals.damage),
+        "config": vitals.config or None,
     }
 
 
@@ -66,7 +67,12 @@ def degraded(state: State, damage: str = "") -> str | None:
         ready = sum(i.was_ready for i in live.instances)
         found.append(f"{ready} of {len(live.instances)} instances of {live.release} are ready")
     rollout = state.rollout
-    if rollout is not None and rollout.waiting and not rollout.paused:
+    if (
+        rollout is not None
+        and rollout.waiting
+        and not rollout.paused
+        and not rollout.awaits_approval
+    ):
         found.append(f"rollout {rollout.id}: {rollout.waiting}")
     found += [
         f"slot {slot.color} is locked: processes of {slot.release} did not end"
@@ -173,6 +179,8 @@ def _rollout(rollout: Rollout, vitals: Vitals) -> dict[str, Any]:
         "eta": None if left is None else round(left, 3),
         "waiting": rollout.waiting or None,
         "paused": rollout.paused,
+        "approval": "awaited" if rollout.awaits_approval else rollout.approved_by or None,
+        "note": rollout.note or None,
         "left": rollout.left,
         "verdict": str(rollout.watch.finding.verdict),
         "evidence": evidence(rollout),

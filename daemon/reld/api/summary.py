@@ -30,6 +30,8 @@ def _end(rollout: Rollout, outcome: Outcome | None) -> str:
             return f"{rollout.from_ or 'the app'} was stopped"
         case Outcome.DONE if kind is Kind.CONTRACT:
             return "the contract migration has run"
+        case Outcome.DONE if kind is Kind.EJECT:
+            return f"{to} runs without reld, as {rollout.unit}"
         case Outcome.DONE:
             return f"{to} serves{_unproven(rollout)}{_in_brackets(rollout.reason)}"
         case Outcome.FAILED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from reld.core import approval
 from reld.core.model import (
     Good,
     Kind,
@@ -19,7 +20,11 @@ from reld.core.policy import Policy
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Begin a rollout. `release` None: the release that the kind implies."""
+    """Begin a rollout. `release` None: the release that the kind implies.
+
+    `approval`: the config names approvers. `people`: the user ids of who begins it.
+    `unit` and `port` are for `eject`: what the plain units are called, and the first one's port.
+    """
 
     kind: Kind
     release: str | None
@@ -27,6 +32,11 @@ class Begin:
     actor: str = ""
     reason: str = ""
     force: bool = False
+    unit: str = ""
+    port: int = 0
+    approval: bool = False
+    people: tuple[int, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,17 @@ class Abort:
     outcome: Outcome = Outcome.ABORTED
 
 
-Steer = Pause | Resume | Promote | Abort
+@dataclass(frozen=True, slots=True)
+class Approve:
+    """Another person agrees. `people`: the user ids of who says so, `actor`: the name."""
+
+    rollout: int
+    people: tuple[int, ...]
+    actor: str
+    note: str = ""
+
+
+Steer = Pause | Resume | Promote | Abort | Approve
 Command = Begin | Steer
 
 
@@ -67,6 +87,7 @@ class Why(StrEnum):
     BAD = "bad"
     BUSY = "busy"
     OPERATOR = "operator"
+    PERSON = "person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +125,8 @@ def refuse(state: State, command: Command) -> Refusal | None:
             return _refuse_promote(rollout)
         case Abort():
             return _refuse_abort(state, rollout)
+        case Approve(people=people):
+            return _refuse_approve(rollout, people)
 
 
 def can_go_back(state: State) -> bool:
@@ -122,6 +145,10 @@ def already(state: State, begin: Begin) -> str:
         return ""
     live = state.slot(state.live)
     match begin.kind:
+        case Kind.EJECT if live is not None and live.unit:
+            return f"{live.release} already runs without reld: systemctl status '{live.unit}*'"
+        case Kind.SWITCH if live is not None and live.unit:
+            return ""  # the way in again, of the same release too
         case Kind.SWITCH | Kind.START if live is not None and begin.release == live.release:
             return f"{live.release} is already live"
         case Kind.START if live is not None and begin.release is None:
@@ -143,7 +170,7 @@ def already(state: State, begin: Begin) -> str:
 def release_of(state: State, begin: Begin) -> str:
     """Which release a command means."""
     live = state.slot(state.live)
-    if begin.kind in (Kind.RESTART, Kind.CONTRACT):
+    if begin.kind in (Kind.RESTART, Kind.CONTRACT, Kind.EJECT):
         return live.release if live is not None else ""
     if begin.release is not None:
         return begin.release
@@ -176,15 +203,17 @@ def _refuse_begin(state: State, begin: Begin) -> Refusal | None:
         hint = f"relctl watch {running.id}, or add --wait-lock"
         if begin.kind is Kind.STOP:
             hint = f"relctl abort {running.id}, then relctl stop"
+        elif running.awaits_approval:
+            hint = f"relctl approve {running.id}, relctl abort {running.id}, or add --wait-lock"
         message = f"{what}: rollout {running.id} ({running.to or running.kind}) is {running.phase}"
         return Refusal(Why.BUSY, message, hint)
     if state.store_trouble:
         return Refusal(Why.OPERATOR, f"{what}: {state.store_trouble}", "relctl status")
     live = state.slot(state.live)
-    if begin.kind in (Kind.RESTART, Kind.CONTRACT, Kind.ROLLBACK) and live is None:
+    if begin.kind in (Kind.RESTART, Kind.CONTRACT, Kind.ROLLBACK, Kind.EJECT) and live is None:
         return Refusal(Why.REFUSED, f"{what}: nothing is live", "relctl switch RELEASE")
     foreign = (live is None or live.external) and any(s.external for s in state.slots)
-    if foreign and begin.kind in (Kind.RESTART, Kind.STOP, Kind.CONTRACT):
+    if foreign and begin.kind in (Kind.RESTART, Kind.STOP, Kind.CONTRACT, Kind.EJECT):
         message = f"{what}: the live app was not started by reld"
         return Refusal(Why.REFUSED, message, "relctl switch RELEASE")
     if not release and begin.kind is not Kind.STOP:
@@ -235,8 +264,21 @@ def _refuse_promote(rollout: Rollout) -> Refusal | None:
     return Refusal(Why.REFUSED, f"rollout {rollout.id} is {rollout.phase}: nothing to promote")
 
 
+def _refuse_approve(rollout: Rollout, people: tuple[int, ...]) -> Refusal | None:
+    cannot = f"cannot approve rollout {rollout.id}"
+    why = approval.barred(rollout)
+    if why:
+        return Refusal(Why.REFUSED, f"{cannot}: {why}", f"relctl show {rollout.id}")
+    if approval.began_it(rollout, people):
+        message = f"{cannot}: {rollout.actor} began it, and another person has to agree"
+        return Refusal(Why.PERSON, message, "ask one of the approvers in [access] of the config")
+    return None
+
+
 def _refuse_abort(state: State, rollout: Rollout) -> Refusal | None:
     cannot = f"cannot abort rollout {rollout.id}"
+    if rollout.awaits_approval and rollout.phase is Phase.FINISHING:
+        return None  # a contract that has not begun
     if rollout.kind in (Kind.STOP, Kind.CONTRACT):
         return Refusal(Why.REFUSED, f"{cannot}: a {rollout.kind} is not undone", "relctl start")
     if rollout.phase in _FORWARD or rollout.phase is Phase.REVERTING:
@@ -261,6 +303,8 @@ def steered(rollout: Rollout, command: Steer) -> Rollout:
             return replace(rollout, paused=False)
         case Promote(full=full):
             return replace(rollout, paused=False, promoted=True, full=full or rollout.full)
+        case Approve(actor=actor, note=note):
+            return replace(rollout, approved_by=actor, approval_note=note, waiting="")
         case Abort(reason=reason, outcome=outcome):
             if rollout.phase is Phase.REVERTING:
                 return rollout

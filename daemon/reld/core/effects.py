@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reld.core.model import Color, HookState, Instance, InstanceState, Phase, Rollout, State
+from reld.core.model import (
+    Color,
+    HookState,
+    Instance,
+    InstanceState,
+    Kind,
+    Phase,
+    Rollout,
+    State,
+)
 from reld.core.routing import Role, role
 from reld.core.verdict.finding import Verdict
 
@@ -128,6 +137,20 @@ class SetShield:
 
 
 @dataclass(frozen=True, slots=True)
+class RunUnits:
+    """Eject: see to it that the plain units are there, enabled, and run."""
+
+    rollout: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveUnits:
+    """Eject that went back: stop the plain units and remove what was written for them."""
+
+    rollout: int
+
+
+@dataclass(frozen=True, slots=True)
 class KeepGate:
     """See to it that the gate's process lives."""
 
@@ -151,6 +174,8 @@ Effect = (
     | Judge
     | AskOld
     | SetShield
+    | RunUnits
+    | RemoveUnits
     | KeepGate
 )
 
@@ -162,6 +187,14 @@ _JUDGED = (
     Phase.REVERTING,
     Phase.DRAINING,
     Phase.STOPPING,
+)
+_UNITS_RUN = (
+    Phase.STARTING,
+    Phase.PROVING,
+    Phase.ADMITTING,
+    Phase.SHIFTING,
+    Phase.BAKING,
+    Phase.COMMITTING,
 )
 _SERVING = (InstanceState.READY, InstanceState.UNREADY)
 
@@ -203,11 +236,20 @@ def _of_rollout(rollout: Rollout) -> set[Effect]:
         effects.add(MoveLanes(rollout.id, rollout.wanted_share))
     if rollout.phase is Phase.DRAINING and rollout.leaving and rollout.drain_since is not None:
         effects.add(CountDrain(rollout.id, rollout.leaving, rollout.not_named_since))
+    if rollout.kind is Kind.EJECT:
+        effects |= _of_eject(rollout)
     if rollout.phase in _JUDGED:
         effects.add(Judge(rollout.id))
     if rollout.phase in (Phase.SHIFTING, Phase.BAKING):
         effects |= _of_finding(rollout)
     return effects
+
+
+def _of_eject(rollout: Rollout) -> set[Effect]:
+    if rollout.phase in _UNITS_RUN and not rollout.unit_trouble:
+        return {RunUnits(rollout.id)}
+    back = rollout.phase is Phase.STOPPING and rollout.leaving is rollout.candidate
+    return {RemoveUnits(rollout.id)} if back and rollout.unit_gone is None else set()
 
 
 def _of_finding(rollout: Rollout) -> set[Effect]:
@@ -225,6 +267,8 @@ def _of_external(instance: Instance) -> set[Effect]:
     """An app that reld did not start is asked, never signalled."""
     if instance.was_ready:
         return {CheckReady(instance.number)}
+    if instance.state is InstanceState.EXITED:  # nobody's business any more
+        return set()
     return {ProveReady(instance.number)}
 
 

@@ -49,6 +49,17 @@ class SpawnFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class PortTaken:
+    """A stranger listens where the instance was to be started. `instead`: a free address that is
+    ours now, "" = there is none.
+    """
+
+    number: int
+    detail: str
+    instead: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LetGo:
     """The held process became the app."""
 
@@ -167,6 +178,22 @@ class ShieldSet:
 
 
 @dataclass(frozen=True, slots=True)
+class UnitsFailed:
+    """A plain unit of an eject cannot be started, or does not run any more."""
+
+    rollout: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsRemoved:
+    """`detail`: what could not be removed; empty: nothing is left."""
+
+    rollout: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StoreTrouble:
     """The state cannot be written (empty: it can again)."""
 
@@ -186,6 +213,7 @@ Event = (
     | PrepareFailed
     | Spawned
     | SpawnFailed
+    | PortTaken
     | LetGo
     | Exited
     | ReadinessProbed
@@ -202,6 +230,8 @@ Event = (
     | Judged
     | OldAsked
     | ShieldSet
+    | UnitsFailed
+    | UnitsRemoved
     | StoreTrouble
     | GateTrouble
 )

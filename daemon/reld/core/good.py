@@ -15,7 +15,7 @@ def good_after(good: tuple[Good, ...], rollout: Rollout) -> tuple[Good, ...]:
     """A committed switch pushes, a committed rollback pops; a contract seals what lies below."""
     entry = Good(rollout.to, rollout.id)
     match rollout.kind:
-        case Kind.STOP:
+        case Kind.STOP | Kind.EJECT:
             return good
         case Kind.CONTRACT:
             return (*(replace(g, sealed=True) for g in good[:-1]), *good[-1:])

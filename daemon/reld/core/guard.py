@@ -15,6 +15,8 @@ def guard(state: State) -> str:
     candidate = state.slot(rollout.candidate)
     if candidate is None:
         return ""
+    if rollout.unit_trouble:
+        return rollout.unit_trouble
     of = f"{candidate.release}"
     many = len(candidate.instances) > 1
     for instance in candidate.instances:

@@ -51,7 +51,7 @@ def runs_before_start(rollout: Rollout) -> bool:
 
 def last_hooks(state: State, rollout: Rollout, outcome: Outcome) -> tuple[str, ...]:
     if rollout.kind is Kind.CONTRACT:
-        return ("contract",)
+        return ("contract",) if outcome is Outcome.DONE else ()
     if rollout.kind is Kind.STOP:
         return ()
     if outcome is not Outcome.DONE:

@@ -14,6 +14,7 @@ from reld.core.events import (
     Exited,
     LetGo,
     LivenessProbed,
+    PortTaken,
     ReadinessProbed,
     Signalled,
     Spawned,
@@ -33,6 +34,7 @@ KILL_TIME = 10.0
 InstanceEvent = (
     Spawned
     | SpawnFailed
+    | PortTaken
     | LetGo
     | Exited
     | ReadinessProbed
@@ -66,9 +68,12 @@ def happened(state: State, event: InstanceEvent, at: float) -> State:
 def _noted(slot: Slot, instance: Instance, event: InstanceEvent, at: float) -> Instance:
     match event:
         case Spawned(identity=identity) if instance.state is InstanceState.WANTED:
-            return replace(instance, state=InstanceState.HELD, identity=identity)
+            return replace(instance, state=InstanceState.HELD, identity=identity, robbed=False)
         case SpawnFailed(detail=detail) if instance.state in _UNBORN:
             return _gone(instance, Exit(), detail, at)
+        case PortTaken(detail=detail, instead=instead) if instance.state is InstanceState.WANTED:
+            moved = replace(instance, address=instead or instance.address, robbed=not instead)
+            return _gone(moved, Exit(), detail, at)
         case LetGo() if instance.state is InstanceState.HELD:
             return replace(
                 instance,
@@ -208,6 +213,7 @@ def _reborn(old: Instance, number: int, at: float) -> Instance:
         index=old.index,
         address=old.address,
         spawn_at=at + backoff,
+        robbed=old.robbed,
         restarts=old.restarts + 1,
         backoff=min(backoff * 2, BACKOFF_MOST),
         detail=old.detail,

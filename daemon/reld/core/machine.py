@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reld.core import commands, hooks, instances, routing, turns, watch
+from reld.core import approval, commands, hooks, instances, routing, turns, watch
 from reld.core import rollout as life
 from reld.core.commands import Begin, Command
 from reld.core.events import (
@@ -26,6 +26,7 @@ from reld.core.events import (
     LetGo,
     LivenessProbed,
     OldAsked,
+    PortTaken,
     Prepared,
     PrepareFailed,
     ReadinessProbed,
@@ -38,6 +39,8 @@ from reld.core.events import (
     StoreTrouble,
     Tick,
     TreeEmpty,
+    UnitsFailed,
+    UnitsRemoved,
 )
 from reld.core.model import (
     Color,
@@ -97,13 +100,20 @@ def _noted(state: State, event: Event | Command, at: float) -> State:
             return state
         case Begin():
             return begun(state, event, at)
-        case commands.Pause() | commands.Resume() | commands.Promote() | commands.Abort():
+        case (
+            commands.Pause()
+            | commands.Resume()
+            | commands.Promote()
+            | commands.Abort()
+            | commands.Approve()
+        ):
             if state.rollout is None or state.rollout.id != event.rollout:
                 return state
             return replace(state, rollout=commands.steered(state.rollout, event))
         case (
             Spawned()
             | SpawnFailed()
+            | PortTaken()
             | LetGo()
             | Exited()
             | ReadinessProbed()
@@ -140,6 +150,8 @@ _RolloutEvent = (
     | Judged
     | OldAsked
     | ShieldSet
+    | UnitsFailed
+    | UnitsRemoved
 )
 
 
@@ -177,6 +189,12 @@ def _of_rollout(state: State, rollout: Rollout, event: _RolloutEvent, at: float)
             return replace(state, rollout=asked)
         case ShieldSet(on=on):
             return replace(state, rollout=replace(rollout, unshielded=not on))
+        case UnitsFailed(detail=detail):
+            return replace(state, rollout=replace(rollout, unit_trouble=detail))
+        case UnitsRemoved(detail=detail):
+            if rollout.phase is not Phase.STOPPING:
+                return state
+            return replace(state, rollout=replace(rollout, unit_gone=detail))
 
 
 def _hook_ended(rollout: Rollout, event: HookEnded) -> Rollout:
@@ -205,14 +223,20 @@ def begun(state: State, begin: Begin, at: float) -> State:
         phase=Phase.PREPARING,
         since=at,
         began=at,
-        policy=_policy_of(begin),
+        policy=_policy_of(begin, live),
         actor=begin.actor,
         from_=live.release if live is not None else "",
         to=release,
         old=old,
         candidate=(old or Color.GREEN).other,
         force=begin.force,
+        people=begin.people,
+        note=begin.note,
+        approval=begin.approval and approval.needed(state, begin.kind, release),
         reason=begin.reason,
+        old_units=live.units if live is not None else (),
+        unit=begin.unit,
+        port=begin.port,
     )
     state = replace(state, next_rollout=state.next_rollout + 1)
     if begin.kind is Kind.STOP:
@@ -225,12 +249,15 @@ def begun(state: State, begin: Begin, at: float) -> State:
     return replace(state, rollout=rollout)
 
 
-def _policy_of(begin: Begin) -> Policy:
-    """A rollback is never canaried: proven ready, then straight to 100 %."""
-    if begin.kind is not Kind.ROLLBACK:
+def _policy_of(begin: Begin, live: Slot | None) -> Policy:
+    """A known release is never canaried: proven ready, then straight to 100 %."""
+    if begin.kind not in (Kind.ROLLBACK, Kind.EJECT):
         return begin.policy
     watched_only = replace(begin.policy.verdict, act=False)
-    return replace(begin.policy, steps=(100,), bake=0.0, verdict=watched_only)
+    policy = replace(begin.policy, steps=(100,), bake=0.0, verdict=watched_only)
+    if begin.kind is Kind.EJECT and live is not None:
+        return replace(policy, slot=live.policy)  # as it runs now, whatever the config says today
+    return policy
 
 
 def alarm(state: State, at: float) -> float | None:
@@ -277,5 +304,7 @@ def _alarms_of(rollout: Rollout) -> list[float]:
             return [rollout.since + turns.TOLD_AFTER]
         case Phase.DRAINING if rollout.drain_since is not None:
             return [rollout.drain_since + policy.drain, rollout.drain_since + policy.drain_max]
+        case Phase.STOPPING if rollout.kind is Kind.EJECT:
+            return [turns.units_late_at(rollout)]
         case _:
             return []

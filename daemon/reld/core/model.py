@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from reld.core.policy import Policy, SlotPolicy
+from reld.core.units import plain_name
 from reld.core.verdict.finding import Finding
 
 
@@ -29,6 +30,7 @@ class Kind(StrEnum):
     START = "start"
     STOP = "stop"
     CONTRACT = "contract"
+    EJECT = "eject"  # to plain units that run without reld
 
 
 class Phase(StrEnum):
@@ -75,17 +77,27 @@ class Identity:
     boot_id: str
 
 
+SHUTDOWN = "the machine is going down"
+OUT_OF_MEMORY = "out of memory"
+
+
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended; both None = not known (it was adopted, its parent was not us)."""
+    """How a process ended; both None = not known (it was adopted, its parent was not us).
+
+    `cause`: what else is known of it, such as SHUTDOWN or OUT_OF_MEMORY.
+    """
 
     code: int | None = None
     signal: int | None = None
+    cause: str = ""
 
     def __str__(self) -> str:
         if self.signal is not None:
-            return f"killed by signal {self.signal}"
-        return "exit status unknown" if self.code is None else f"exit code {self.code}"
+            what = f"killed by signal {self.signal}"
+        else:
+            what = "exit status unknown" if self.code is None else f"exit code {self.code}"
+        return f"{what} ({self.cause})" if self.cause else what
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +117,7 @@ class Instance:
     live_misses: int = 0
     restarts: int = 0
     backoff: float = 0.1
+    robbed: bool = False  # a stranger listens at its address
     signalled: bool = False
     adopted: bool = False
     exit: Exit | None = None
@@ -125,7 +138,11 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The instances of one release. `snapshot` is the id of the rollout that took its settings."""
+    """The instances of one release. `snapshot` is the id of the rollout that took its settings.
+
+    `external`: reld did not start them and never signals them. `unit`: the plain units that `eject`
+    made for them have names that begin so.
+    """
 
     color: Color
     release: str
@@ -133,11 +150,20 @@ class Slot:
     policy: SlotPolicy
     instances: tuple[Instance, ...]
     external: bool = False
+    unit: str = ""
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Names of the plain units that run it; none unless it was ejected."""
+        if not self.unit:
+            return ()
+        ports = [int(i.address.rpartition(":")[2]) for i in self.instances]
+        return tuple(plain_name(self.unit, port, len(ports)) for port in ports)
 
     @property
     def fit(self) -> bool:
         """Every instance runs and was ready since it was started."""
-        if self.external:
+        if self.external and not self.unit:
             return not self.dead
         return all(i.was_ready for i in self.instances)
 
@@ -151,7 +177,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a gate config says of one slot: where its instances answer."""
+    """What a gate config says of one slot: where its instances answer. No address: nowhere, now."""
 
     color: Color
     release: str
@@ -268,6 +294,11 @@ class Rollout:
     candidate: Color | None = None
     leaving: Color | None = None  # which slot draining and stopping work on
     force: bool = False
+    people: tuple[int, ...] = ()  # user ids of the person who began it: also behind sudo and su
+    note: str = ""
+    approval: bool = False  # another person has to approve it
+    approved_by: str = ""
+    approval_note: str = ""
     reason: str = ""
     outcome: Outcome | None = None  # decided when it turns, told when it ends
     prepared: bool | None = None
@@ -307,9 +338,19 @@ class Rollout:
     drain_seconds: float = 0.0
     reloads: int = 0
     hooks: tuple[Hook, ...] = ()
+    old_units: tuple[str, ...] = ()  # the old slot was ejected before: its units, nobody's now
+    unit: str = ""  # eject: what its plain units are called
+    port: int = 0  # eject: of the first of them
+    unit_trouble: str = ""  # why a unit does not run
+    unit_gone: str | None = None  # its units were removed; not empty: what could not be
     blue: Counts = Counts()
     green: Counts = Counts()
     marks: tuple[Mark, ...] = ()
+
+    @property
+    def awaits_approval(self) -> bool:
+        """It may not touch anything that serves before another person says so."""
+        return self.approval and not self.approved_by and self.outcome is None
 
 
 @dataclass(frozen=True, slots=True)

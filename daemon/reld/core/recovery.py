@@ -16,6 +16,7 @@ from reld.core.model import (
     HookState,
     Instance,
     InstanceState,
+    Kind,
     Loaded,
     Outcome,
     Phase,
@@ -75,6 +76,8 @@ def recover(state: State, observed: Observed, at: float) -> State:
 
 
 def _instances_found(slot: Slot, observed: Observed, at: float, *, rebooted: bool) -> Slot:
+    if slot.external and slot.unit and rebooted:  # systemd starts it anew: it is asked anew
+        return replace(slot, instances=tuple(_asked_anew(i) for i in slot.instances))
     if slot.external:
         return slot
     found = []
@@ -90,6 +93,12 @@ def _instances_found(slot: Slot, observed: Observed, at: float, *, rebooted: boo
         else:
             found.append(instance)
     return replace(slot, instances=tuple(found))
+
+
+def _asked_anew(instance: Instance) -> Instance:
+    if not instance.was_ready:
+        return instance
+    return replace(instance, state=InstanceState.STARTING, ready_streak=0, misses=0)
 
 
 def _process_found(slot: Slot, instance: Instance, observed: Observed, at: float) -> Instance:
@@ -130,6 +139,8 @@ def _rollout_found(rollout: Rollout, observed: Observed, at: float) -> Rollout:
             for h in rollout.hooks
         ),
     )
+    if rollout.kind is Kind.EJECT and rollout.phase is Phase.STOPPING:
+        rollout = replace(rollout, since=at)  # the removal of its units gets its full time
     rollout = replace(rollout, watch=listened(rollout.watch, at))
     if observed.share is None or observed.share == rollout.share:
         return rollout

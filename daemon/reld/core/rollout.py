@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from reld.core.approval import wanted
 from reld.core.good import good_after
 from reld.core.guard import cornered, guard
 from reld.core.hooks import hook_begun, hook_of, last_hooks, runs_before_start
@@ -45,6 +46,7 @@ from reld.core.turns import (
     step_unproven,
     turn_back,
     turned_before_traffic,
+    units_removed,
     wait,
     wait_in,
     with_rollout,
@@ -116,6 +118,8 @@ def proving(state: State, rollout: Rollout, at: float) -> State:
         return state
     if rollout.paused:
         return wait(state, rollout, "paused by a person: relctl resume goes on")
+    if rollout.awaits_approval:
+        return wait(state, rollout, wanted(rollout))
     old = state.slot(rollout.old)
     if old is None or old.dead:  # nothing to protect: the fix must be able to ship
         return enter(state, replace(rollout, moved=True), Phase.COMMITTING, at)
@@ -198,7 +202,7 @@ def baking(state: State, rollout: Rollout, at: float) -> State:
         left = policy.bake - watched_for(rollout, rollout.since) if policy.bake else 0.0
         if left > 0 or (finding.hold and left > -policy.step_max):
             return wait(state, rollout, finding.hold)
-        never_judged = rollout.kind is Kind.ROLLBACK or rollout.unproven
+        never_judged = rollout.kind in (Kind.ROLLBACK, Kind.EJECT) or rollout.unproven
         if not never_judged and dealt(rollout) < policy.step_requests:
             return bake_unproven(state, rollout, at)
     return enter(state, replace(rollout, promoted=False), Phase.COMMITTING, at)
@@ -287,6 +291,8 @@ def stopping(state: State, rollout: Rollout, at: float) -> State:
     slot = state.slot(rollout.leaving)
     if slot is None:
         return enter(state, rollout, Phase.FINISHING, at)
+    if slot.external and rollout.leaving is rollout.candidate:
+        return units_removed(state, slot, rollout, at)
     if slot.external or empty(slot):
         return enter(slot_removed(state, slot, rollout, at), rollout, Phase.FINISHING, at)
     if past_killing(slot, at):
@@ -299,6 +305,10 @@ def stopping(state: State, rollout: Rollout, at: float) -> State:
 def finishing(state: State, rollout: Rollout, at: float) -> State:
     """The last hooks have ended; then the outcome is told."""
     outcome = rollout.outcome or Outcome.DONE
+    if rollout.awaits_approval:  # a contract: its hook is what cannot be undone
+        if rollout.turning is None:
+            return wait(state, rollout, wanted(rollout))
+        outcome = rollout.turning
     for name in last_hooks(state, rollout, outcome):
         if hook_of(rollout, name) is None and name in rollout.policy.hooks:
             return with_rollout(state, hook_begun(rollout, name, at))

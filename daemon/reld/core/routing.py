@@ -67,18 +67,20 @@ def sick(slot: Slot, instance: Instance) -> bool:
 
 
 def target_of(state: State, slot: Slot) -> Target | None:
-    """The slot's healthy instances; if none is, those that are named already; never an empty one."""
+    """The slot's healthy instances; if none is, those that are named already, but never an address
+    where a stranger would answer: then it is still the live slot, with nobody to ask.
+    """
     healthy = tuple(
         i.address for i in slot.instances if i.state is InstanceState.READY and not sick(slot, i)
     )
     if healthy:
         return Target(slot.color, slot.release, healthy)
-    ours = {i.address for i in slot.instances}
+    ours = {i.address for i in slot.instances if not i.robbed}
     for target in (state.gate.verified.routing.default, state.gate.verified.routing.candidate):
         if target is not None and target.color is slot.color and ours >= set(target.addresses):
             return target
     known = tuple(i.address for i in slot.instances if i.was_ready)
-    return Target(slot.color, slot.release, known) if known else None
+    return Target(slot.color, slot.release, known) if known or state.live is slot.color else None
 
 
 def wanted(state: State) -> Routing:
@@ -91,7 +93,7 @@ def wanted(state: State) -> Routing:
         assert candidate is not None
         everyone = tuple(i.address for i in candidate.instances)
         return Routing(
-            default=_default(state, rollout.old),
+            default=_beside_a_candidate(state, rollout.old),
             candidate=Target(candidate.color, candidate.release, everyone),
             rollout=rollout.id,
         )
@@ -175,6 +177,14 @@ def _resident(state: State) -> Color | None:
     if state.live is not None:
         return state.live
     return next((s.color for s in state.slots if s.external), None)
+
+
+def _beside_a_candidate(state: State, color: Color | None) -> Target | None:
+    """A candidate needs another slot. If a stranger has all the ports of that one, it is dead, and a dead
+    slot's lanes are the candidate's already.
+    """
+    found = _default(state, color)
+    return found if found is not None and found.addresses else state.gate.verified.routing.default
 
 
 def _default(state: State, color: Color | None) -> Target | None:

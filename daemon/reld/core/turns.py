@@ -10,6 +10,7 @@ from reld.core.hooks import hook_begun
 from reld.core.instances import empty, kill_all, put_slot, stop_all
 from reld.core.model import (
     Instance,
+    InstanceState,
     Kind,
     Mark,
     Outcome,
@@ -23,6 +24,8 @@ from reld.core.routing import exposed, fresh_start
 
 TOLD_AFTER = 15.0
 """Seconds without progress after which a retried wait is shown as `waiting`."""
+UNITS_TIME = 60.0
+"""Seconds that systemd gets to remove the units of an eject, beside the app's own stop_timeout."""
 
 
 def guarded(state: State, rollout: Rollout, at: float) -> State | None:
@@ -173,15 +176,23 @@ def new_slot(state: State, rollout: Rollout) -> State:
     """The candidate's slot, on the ports that were leased: nothing runs yet."""
     assert rollout.candidate is not None
     first = state.next_instance
+    ejected = rollout.kind is Kind.EJECT  # systemd starts what we only ask
     slot = Slot(
         color=rollout.candidate,
         release=rollout.to,
         snapshot=rollout.id,
         policy=rollout.policy.slot,
         instances=tuple(
-            Instance(number=first + index, index=index, address=address)
+            Instance(
+                number=first + index,
+                index=index,
+                address=address,
+                state=InstanceState.STARTING if ejected else InstanceState.WANTED,
+            )
             for index, address in enumerate(rollout.addresses)
         ),
+        external=ejected,
+        unit=rollout.unit if ejected else "",
     )
     return replace(put_slot(state, slot), next_instance=first + len(rollout.addresses))
 
@@ -191,6 +202,21 @@ def slot_removed(state: State, slot: Slot, rollout: Rollout, at: float) -> State
     resting = tuple(Rest(i.address, until) for i in slot.instances if not slot.external)
     state = replace(state, resting=(*state.resting, *resting))
     return state.with_slot(slot.color, None)
+
+
+def units_removed(state: State, slot: Slot, rollout: Rollout, at: float) -> State:
+    """Nothing is left of the plain units; what cannot be removed in time is told, not waited for."""
+    late = at >= units_late_at(rollout)
+    if rollout.unit_gone is None and not late:
+        return state
+    left = f"{rollout.unit} could not be removed in time" if late else rollout.unit_gone
+    if left:
+        rollout = replace(rollout, reason=f"{rollout.reason}; {left}")
+    return enter(slot_removed(state, slot, rollout, at), rollout, Phase.FINISHING, at)
+
+
+def units_late_at(rollout: Rollout) -> float:
+    return rollout.since + UNITS_TIME + rollout.policy.slot.stop_timeout
 
 
 def locked_away(state: State, at: float) -> State:

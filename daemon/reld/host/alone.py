@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reld.errors import GateError, StoreError
-from reld.nginx import master, status
+from reld.nginx import master, owner, status
+from reld.nginx.owner import Owner
 from reld.nginx.settings import GateSettings
 
 _NAME = "reld.lock"
@@ -38,7 +39,7 @@ async def refuse_anothers_gate(settings: GateSettings) -> None:
         return
     for address in (settings.status, settings.listen):
         for pid in _owners(address):
-            state = _state_of(pid)
+            state = _state_of(pid, owner.of(settings.user))
             who = "" if state in (None, settings.state) else _holder(Path(str(state)))
             if who:
                 raise StoreError(
@@ -71,7 +72,7 @@ def _locked(app: str, directory: Path) -> Iterator[None]:
 
 def _opened(directory: Path) -> int:
     try:
-        return os.open(directory / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return os.open(directory / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:  # no room, or read-only: the directory itself can be locked as well
         return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -91,15 +92,15 @@ def _owners(address: str) -> tuple[int, ...]:
         return ()
 
 
-def _state_of(pid: int) -> Path | None:
-    """The directory of the config that a gate's master was started with; only root's and ours."""
+def _state_of(pid: int, gate: Owner) -> Path | None:
+    """STATE of the config that a gate's master was started with."""
     words = master.command_line(pid).split()
     try:
-        if os.stat(f"/proc/{pid}").st_uid not in (0, os.geteuid()):
-            return None  # a title is easily forged
+        if not owner.has(gate, pid):
+            return None
         if words[:3] == ["nginx:", "master", "process"]:
-            return Path(words[words.index("-c") + 1]).parent
-    except (OSError, ValueError, IndexError):
+            return Path(words[words.index("-c") + 1]).parent.parent
+    except (ValueError, IndexError):
         return None
     return None
 

@@ -29,6 +29,11 @@ class Checkpoint:
     watch: Kept | None = None
 
 
+def _private(path: str, flags: int) -> int:
+    # The directory is everybody's to look into, for the lanes.
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
 class Checkpoints:
     """Raises OSError where the directory cannot be written."""
 
@@ -48,13 +53,14 @@ class Checkpoints:
 
     def save(self, checkpoint: Checkpoint) -> None:
         made = self._path.with_suffix(".new")
-        made.write_text(codec.dumps(checkpoint))
+        with open(made, "w", encoding="utf-8", opener=_private) as file:
+            file.write(codec.dumps(checkpoint))
         os.rename(made, self._path)
 
     def append(self, rollout: int, lines: list[str], at: int) -> int:
         """Rows behind the first `at` bytes, which are what belongs to the checkpoint; the new length."""
         data = "".join(f"{line}\n" for line in lines).encode()
-        with self._rows(rollout).open("r+b" if at else "wb") as file:
+        with open(self._rows(rollout), "r+b" if at else "wb", opener=_private) as file:
             file.truncate(at)
             file.seek(at)
             file.write(data)

@@ -16,28 +16,34 @@ from reld.core.events import (
     Exited,
     LetGo,
     LivenessProbed,
+    PortTaken,
     ReadinessProbed,
     Signalled,
     Spawned,
     SpawnFailed,
     TreeEmpty,
 )
-from reld.core.model import Exit, Identity, Instance, Slot, State
+from reld.core.model import SHUTDOWN, Exit, Identity, Instance, Slot, State
 from reld.core.routing import Role, role
 from reld.engine import Post
-from reld.errors import GateError, LaunchError, StoreError
+from reld.errors import GateError, LaunchError, PrepareError, StoreError
+from reld.host.eject import not_of_its_unit
 from reld.host.snapshots import Snapshots
+from reld.host.words import Words
+from reld.leases import Leases, in_use
 from reld.nginx import connections
 from reld.probes.hints import Seen, classic_hint
 from reld.probes.probe import probe
 from reld.probes.spec import ExecProbe, HttpProbe, Probe, Result, TcpProbe
-from reld.processes import logs, ports
+from reld.processes import cgroup, ports
 from reld.processes.environment import clean_environment
-from reld.processes.exits import Child, wait_exit
+from reld.processes.exits import wait_exit
+from reld.processes.held import Held
 from reld.processes.identity import adopt
-from reld.processes.launch import Held, LaunchSpec, hold
 from reld.processes.oom import CANDIDATE
+from reld.processes.spec import Ending, Launcher, LaunchSpec, Unit
 from reld.processes.tree import Tree, kill_tree, send_stop
+from reld.processes.units import unit_name
 from reld.snapshot import Seat, Snapshot, environment, placeholders
 
 log = logging.getLogger("reld.instances")
@@ -49,19 +55,18 @@ LAUNCH_PATIENCE = 5.0
 """Seconds that the end of a launch may take to explain the exit of its process."""
 DAEMON_TIME = 0.05
 """Seconds that a program needs to fork twice: only then it can be told from one that just ended."""
-LOG_SHOWN = 20
-"""Lines of its log that a failed instance's message ends with."""
 
 
 @dataclass(slots=True)
 class Running:
-    """A process that is ours to watch. `child` None: adopted."""
+    """A process that is ours to watch. `child` None: adopted, and nobody knows how it will end."""
 
     identity: Identity
     pidfd: int
     tree: Tree
-    child: Child | None = None
+    child: Ending | None = None
     held: Held | None = None
+    unit: str = ""
     last: Result | None = None
     stopped: bool = field(default=False)
 
@@ -69,10 +74,21 @@ class Running:
 class Instances:
     """Knows the processes behind the instance numbers."""
 
-    def __init__(self, state: Callable[[], State], snapshots: Snapshots, logs_at: Path) -> None:
+    def __init__(
+        self,
+        state: Callable[[], State],
+        snapshots: Snapshots,
+        logs_at: Path,
+        launcher: Launcher,
+        words: Words,
+        leases: Leases,
+    ) -> None:
         self._state = state
         self._snapshots = snapshots
         self._logs_at = logs_at
+        self._launcher = launcher
+        self._words = words
+        self._leases = leases
         self._running: dict[int, Running] = {}
 
     def adopt_all(self, slots: Iterable[Slot], app: str) -> frozenset[int]:
@@ -84,9 +100,17 @@ class Instances:
                 if identity is None or pidfd is None:
                     continue
                 seat = _seat(app, slot, instance, identity.boot_id)
-                tree = Tree(identity, seat.marker)
-                self._running[instance.number] = Running(identity, pidfd, tree)
+                tree = Tree(identity, seat.marker, cgroup.group_of(identity.pid))
+                # An earlier reld may have started it as its own child.
+                kept = cgroup.unit_of(identity.pid) == _unit_name(app, slot, instance)
+                unit = _unit_name(app, slot, instance) if kept else ""
+                ending = self._launcher.adopted(unit, pidfd)
+                self._running[instance.number] = Running(identity, pidfd, tree, ending, unit=unit)
         return frozenset(self._running)
+
+    def units(self) -> frozenset[str]:
+        """What systemd keeps and reld has taken over."""
+        return frozenset(r.unit for r in self._running.values() if r.unit)
 
     def log_of(self, release: str) -> Path:
         return self._logs_at / f"{release}.log"
@@ -102,7 +126,8 @@ class Instances:
         seat = _seat(self._state().app, slot, instance, self._state().boot)
         taken = ports.listener(int(seat.port))
         if taken is not None:
-            post(SpawnFailed(number, f"port {seat.port} is taken by {taken}"))
+            instead = await self._another_port()
+            post(PortTaken(number, f"port {seat.port} is taken by {taken}", instead))
             return
         values = placeholders(snapshot, seat)
         spec = LaunchSpec(
@@ -112,17 +137,35 @@ class Instances:
             user=snapshot.app.user,
             log=self.log_of(snapshot.release),
             oom=CANDIDATE if role(self._state(), slot.color) is Role.CANDIDATE else 0,
+            unit=_unit(self._state().app, snapshot, slot, instance),
         )
         try:
-            held = await hold(spec)
+            held = await self._launcher.hold(spec)
         except LaunchError as error:
             post(SpawnFailed(number, _words(error)))
             return
-        tree = Tree(held.identity, seat.marker)
-        self._running[number] = Running(held.identity, held.pidfd, tree, held.child, held)
+        group = cgroup.group_of(held.identity.pid) if held.unit else None
+        tree = Tree(held.identity, seat.marker, group)
+        self._running[number] = Running(
+            held.identity, held.pidfd, tree, held.child, held, held.unit
+        )
         if not post(Spawned(number, held.identity)):
             held.abandon()
             os.close(self._running.pop(number).pidfd)
+
+    async def lease(self, count: int) -> tuple[str, ...]:
+        """So many free addresses, ours from now on. Raises PrepareError."""
+        config, taken = self._snapshots.config, in_use(self._state())
+        found = await asyncio.to_thread(self._leases.pick, config, count, taken)
+        return tuple(f"127.0.0.1:{port}" for port in found)
+
+    async def _another_port(self) -> str:
+        try:
+            (address,) = await self.lease(1)
+        except PrepareError as error:
+            log.warning("cannot move to another port: %s", error.message)
+            return ""
+        return address
 
     async def release(self, number: int, post: Post) -> None:
         running = self._running.get(number)
@@ -144,6 +187,10 @@ class Instances:
             post(Exited(number, Exit()))
             return
         found = await wait_exit(running.pidfd, running.child)
+        if found.cause == SHUTDOWN:
+            # No crash, nobody to blame and nothing to start again: reld is told to end, too.
+            log.info("instance %d was stopped: %s", number, SHUTDOWN)
+            await asyncio.Event().wait()
         await self._told_by_its_launch(running)
         slot, instance = self._find(number)
         why = ""
@@ -151,7 +198,10 @@ class Instances:
             await asyncio.sleep(DAEMON_TIME)
         with contextlib.suppress(StoreError):  # an exit is told even if the disk is lost
             snapshot = await self._snapshots.get(slot.snapshot)
-            why = self._why(snapshot, instance, running, found)
+            said = await asyncio.to_thread(
+                self._words.last, slot.release, number, instance.identity
+            )
+            why = _why(snapshot, instance, running, found, said)
         post(Exited(number, found, why))
 
     async def _told_by_its_launch(self, running: Running) -> None:
@@ -164,7 +214,7 @@ class Instances:
     async def prove_ready(self, number: int, post: Post) -> None:
         slot, instance = self._find(number)
         if slot.external:
-            await self._ask(number, post, self._snapshots.external_probe(), 1.0)
+            await self._ask(number, post, await self._external_probe(slot, instance), 1.0)
             return
         snapshot = await self._snapshots.get(slot.snapshot)
         spec = readiness_probe(snapshot, self._seat_of(slot, instance))
@@ -172,9 +222,12 @@ class Instances:
 
     async def check_ready(self, number: int, post: Post) -> None:
         slot, instance = self._find(number)
+        running = self._running.get(number)
+        if running is not None:
+            await self._launcher.unleash(running.unit)
         await asyncio.sleep(CHECK_EVERY)
         if slot.external:
-            await self._ask(number, post, self._snapshots.external_probe(), CHECK_EVERY)
+            await self._ask(number, post, await self._external_probe(slot, instance), CHECK_EVERY)
             return
         snapshot = await self._snapshots.get(slot.snapshot)
         spec = readiness_probe(snapshot, self._seat_of(slot, instance))
@@ -184,11 +237,11 @@ class Instances:
         """What keeps the slot from being ready at this moment; "" = nothing."""
         for instance in slot.instances:
             if slot.external:
-                spec = self._snapshots.external_probe()
+                spec = await self._external_probe(slot, instance)
             else:
                 snapshot = await self._snapshots.get(slot.snapshot)
                 spec = readiness_probe(snapshot, self._seat_of(slot, instance))
-            result = await probe(spec, instance.address)
+            result = await probe(spec, instance.address, self._launcher)
             if not result.ok:
                 return result.detail
         return ""
@@ -196,21 +249,37 @@ class Instances:
     async def _ask(self, number: int, post: Post, spec: Probe, interval: float) -> None:
         while True:
             slot, instance = self._find(number)
-            result = await _asked(spec, instance.address)
+            result = await self._asked(spec, instance.address)
             detail = result.detail
             if result.ok:
-                # The process behind an external address is not ours, and need not be.
-                detail = "" if slot.external else self._foreign(number, instance)
+                detail = self._stranger(slot, instance)
             passed = result.ok and not detail
             running = self._running.get(number)
             if running is not None:
                 running.last = result
             if not passed and not slot.external:
                 snapshot = await self._snapshots.get(slot.snapshot)
-                detail = self._explained(snapshot, instance, detail, result)
+                said = await asyncio.to_thread(
+                    self._words.so_far, slot.release, number, instance.identity
+                )
+                detail = self._explained(snapshot, instance, detail, result, said)
             if not post(ReadinessProbed(number, passed, detail)):
                 return
             await asyncio.sleep(interval)
+
+    async def _external_probe(self, slot: Slot, instance: Instance) -> Probe:
+        """What was ejected is asked what it was asked as an instance."""
+        if not slot.unit:
+            return self._snapshots.external_probe()
+        return readiness_probe(
+            await self._snapshots.get(slot.snapshot), self._seat_of(slot, instance)
+        )
+
+    def _stranger(self, slot: Slot, instance: Instance) -> str:
+        if slot.unit:
+            return not_of_its_unit(slot, instance.address)
+        # The process behind an external address is not ours, and need not be.
+        return "" if slot.external else self._foreign(instance.number, instance)
 
     def _foreign(self, number: int, instance: Instance) -> str:
         """A ready answer only counts if it comes from our process."""
@@ -233,7 +302,7 @@ class Instances:
             spec = HttpProbe(live.path, host=snapshot.app.host, timeout=live.timeout)
         while True:
             await asyncio.sleep(live.interval)
-            result = await _asked(spec, instance.address)
+            result = await self._asked(spec, instance.address)
             if not post(LivenessProbed(number, result.ok, "" if result.ok else result.detail)):
                 return
 
@@ -254,6 +323,7 @@ class Instances:
             if instance.identity is not None:
                 seat = _seat(self._state().app, slot, instance, instance.identity.boot_id)
                 await kill_tree(Tree(instance.identity, seat.marker))
+                await self._launcher.forget(_unit_name(seat.app, slot, instance))
             post(TreeEmpty(number))
             return
         if running.held is not None:
@@ -262,27 +332,25 @@ class Instances:
         if await kill_tree(running.tree):
             os.close(running.pidfd)
             del self._running[number]
+            await self._launcher.forget(running.unit)
             post(TreeEmpty(number))
 
-    def _why(self, snapshot: Snapshot, instance: Instance, running: Running, found: Exit) -> str:
-        """Everything that helps at 2 a.m.: a hint where the cause is a classic, and its last words."""
-        tail = logs.tail(self.log_of(snapshot.release), LOG_SHOWN)
-        seen = Seen(
-            port=_port(instance),
-            exit=found,
-            survivors=len(running.tree.everyone()),  # a daemon has left session and parents
-            argv=snapshot.app.command,
-            host=snapshot.app.host,
-            log_tail=tail,
-            result=running.last,
-        )
-        return _joined(classic_hint(seen) or (tail[-1] if tail else "it said nothing"), tail)
+    async def _asked(self, spec: Probe, address: str) -> Result:
+        """Waits while it is we who cannot ask: that is nobody's fault but ours."""
+        while not (result := await probe(spec, address, self._launcher)).asked:
+            log.warning("cannot ask the app: %s", result.detail)
+            await asyncio.sleep(ASK_AGAIN)
+        return result
 
     def _explained(
-        self, snapshot: Snapshot, instance: Instance, detail: str, result: Result
+        self,
+        snapshot: Snapshot,
+        instance: Instance,
+        detail: str,
+        result: Result,
+        tail: list[str],
     ) -> str:
         running = self._running.get(instance.number)
-        tail = logs.tail(self.log_of(snapshot.release), LOG_SHOWN)
         members = running.tree.members() if running is not None else frozenset()
         port = _port(instance)
         seen = Seen(
@@ -307,12 +375,45 @@ class Instances:
         return _seat(self._state().app, slot, instance, self._state().boot)
 
 
-async def _asked(spec: Probe, address: str) -> Result:
-    """Waits while it is we who cannot ask: that is nobody's fault but ours."""
-    while not (result := await probe(spec, address)).asked:
-        log.warning("cannot ask the app: %s", result.detail)
-        await asyncio.sleep(ASK_AGAIN)
-    return result
+def _why(
+    snapshot: Snapshot, instance: Instance, running: Running, found: Exit, tail: list[str]
+) -> str:
+    """Everything that helps at 2 a.m.: a hint where the cause is a classic, and its last words."""
+    seen = Seen(
+        port=_port(instance),
+        exit=found,
+        survivors=len(running.tree.everyone()),  # a daemon has left session and parents
+        argv=snapshot.app.command,
+        host=snapshot.app.host,
+        log_tail=tail,
+        result=running.last,
+    )
+    return _joined(classic_hint(seen) or (tail[-1] if tail else "it said nothing"), tail)
+
+
+def _unit_name(app: str, slot: Slot, instance: Instance) -> str:
+    return unit_name(app, slot.snapshot, slot.color, instance.number)
+
+
+def _unit(app: str, snapshot: Snapshot, slot: Slot, instance: Instance) -> Unit:
+    return Unit(
+        name=_unit_name(app, slot, instance),
+        description=f"{app} {slot.release}: {slot.color} {instance.index} (rollout {slot.snapshot})",
+        identifier=app,
+        fields=(
+            ("RELCTL_APP", app),
+            ("RELCTL_ROLLOUT", str(slot.snapshot)),
+            ("RELCTL_SLOT", slot.color),
+            ("RELCTL_RELEASE", slot.release),
+            ("RELCTL_INSTANCE", str(instance.number)),
+        ),
+        # At a shutdown: reld, the site's nginx, the gate, and then the app.
+        before=(f"relctl-gate@{app}.service", f"reld@{app}.service"),
+        stop_signal=slot.policy.stop_signal,
+        stop_timeout=slot.policy.stop_timeout,
+        memory_max=snapshot.app.memory_max,
+        tasks_max=snapshot.app.tasks_max,
+    )
 
 
 def readiness_probe(snapshot: Snapshot, seat: Seat) -> Probe:

@@ -68,5 +68,9 @@ class Machine:
                 await self.releases.ask_old(rollout, post)
             case fx.SetShield(rollout, on):
                 await self.traffic.set_shield(rollout, post, on=on)
+            case fx.RunUnits(rollout):
+                await self.releases.eject.run(rollout, post)
+            case fx.RemoveUnits(rollout):
+                await self.releases.eject.remove(rollout, post)
             case fx.KeepGate():
                 await self.traffic.keep_gate(post)

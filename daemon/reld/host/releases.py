@@ -13,14 +13,16 @@ from reld.core.events import HookEnded, OldAsked, Prepared, PrepareFailed, Smoke
 from reld.core.model import Kind, Rollout, Slot, State
 from reld.engine import Post
 from reld.errors import LaunchError, PrepareError, RelctlError
+from reld.host.eject import Eject
 from reld.host.instances import Instances
 from reld.host.snapshots import Snapshots
 from reld.nginx.settings import tcp_port
 from reld.probes.smoke import SmokeCheck, smoke
 from reld.probes.spec import ExecProbe, HttpProbe
-from reld.processes import ports, resources
+from reld.processes import resources
 from reld.processes.environment import MARKER, clean_environment
 from reld.processes.run import run
+from reld.processes.spec import Launcher
 from reld.processes.tree import Tree, kill_tree, marked
 from reld.snapshot import Seat, Snapshot, environment, placeholders, release_environment, take
 
@@ -32,21 +34,31 @@ class Releases:
     """Prepares releases and runs what the team configured around them."""
 
     def __init__(
-        self, state: Callable[[], State], snapshots: Snapshots, instances: Instances
+        self,
+        state: Callable[[], State],
+        snapshots: Snapshots,
+        instances: Instances,
+        launcher: Launcher,
     ) -> None:
         self._state = state
         self._snapshots = snapshots
         self._instances = instances
+        self._launcher = launcher
+        self.eject = Eject(state, snapshots)
 
     async def prepare(self, rollout: int, post: Post) -> None:
         running = self._state().rollout
         if running is None or running.id != rollout:
             return
         try:
-            await self._snapshot(running)
+            if running.kind is not Kind.EJECT:
+                await self._snapshot(running)
             if not running.force:
                 self._check_memory()
-            addresses = self._lease(running.policy.slot.instances)
+            if running.kind is Kind.EJECT:
+                addresses = await self.eject.prepared(running)
+            else:
+                addresses = await self._instances.lease(running.policy.slot.instances)
         except (RelctlError, OSError) as error:
             words = error.message if isinstance(error, RelctlError) else str(error)
             hint = error.hint if isinstance(error, RelctlError) else ""
@@ -81,18 +93,6 @@ class Releases:
                 "free memory, or --force if the new release needs less",
             )
 
-    def _lease(self, count: int) -> tuple[str, ...]:
-        state, config = self._state(), self._snapshots.config
-        taken = {r.address for r in state.resting}
-        taken |= {i.address for s in state.slots for i in s.instances}
-        for loaded in state.gate.possible:
-            for target in (loaded.routing.default, loaded.routing.candidate):
-                taken |= set(target.addresses) if target is not None else set()
-        taken |= {config.gate.listen, config.gate.status}
-        avoid = {port for port in map(tcp_port, taken) if port is not None}
-        found = ports.free_ports(config.ports.range.first, config.ports.range.last, count, avoid)
-        return tuple(f"127.0.0.1:{port}" for port in found)
-
     async def smoke(self, rollout: int, post: Post) -> None:
         running = self._state().rollout
         slot = self._state().slot(running.candidate) if running is not None else None
@@ -102,7 +102,7 @@ class Releases:
         if running.kind is not Kind.ROLLBACK:  # a way back is proven by its readiness
             for check in self._checks(snapshot, slot):
                 for instance in slot.instances:
-                    result = await smoke(check, instance.address)
+                    result = await smoke(check, instance.address, self._launcher)
                     if not result.ok:
                         body = f'; it said: "{result.body}"' if result.body else ""
                         post(SmokeEnded(rollout, passed=False, detail=f"{result.detail}{body}"))
@@ -119,7 +119,7 @@ class Releases:
         if not why and not slot.external:
             snapshot = await self._snapshots.get(slot.snapshot)
             for check in self._checks(snapshot, slot):
-                result = await smoke(check, slot.instances[0].address)
+                result = await smoke(check, slot.instances[0].address, self._launcher)
                 if not result.ok:
                     why = result.detail
                     break
@@ -188,6 +188,7 @@ class Releases:
                 snapshot.app.user,
                 snapshot.hooks.timeout,
                 self._instances.log_of(f"{snapshot.release}.hooks"),
+                self._launcher,
             )
         except LaunchError as error:
             post(HookEnded(rollout, name, attempt, passed=False, detail=error.message))

@@ -55,7 +55,7 @@ class Sensor:
         self._lock = threading.Lock()
         known = checkpoints.load()
         self._kept = known.watch
-        self._tail = Tail(gate.settings.request_log, known.position)
+        self._tail = Tail(gate.settings.request_log, known.position, gate.owner.uid)
         self._recent = Recent(boottime())
         self._recent.times = dict(known.times)
         self._watching: Watching | None = None

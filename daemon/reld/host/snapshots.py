@@ -29,6 +29,10 @@ class Snapshots:
             self._known[number] = decode(Snapshot, raw)
         return self._known[number]
 
+    def known(self, number: int) -> Snapshot | None:
+        """Without asking the disk."""
+        return self._known.get(number)
+
     async def put(self, number: int, snapshot: Snapshot) -> None:
         await self._store.put_snapshot(number, snapshot.release, encode(snapshot))
         self._known[number] = snapshot
@@ -51,3 +55,22 @@ class Snapshots:
         if ready.path is not None:
             return HttpProbe(ready.path, host=self.config.app.host, timeout=ready.timeout)
         return TcpProbe(ready.timeout)
+
+
+class TodaysAccess:
+    """[access] as the newest config has it: who may approve a rollout is read with the rollout."""
+
+    def __init__(self, snapshots: Snapshots) -> None:
+        self._snapshots = snapshots
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        return self._snapshots.config.access.operators
+
+    @property
+    def viewers(self) -> tuple[str, ...]:
+        return self._snapshots.config.access.viewers
+
+    @property
+    def approvers(self) -> tuple[str, ...]:
+        return self._snapshots.config.access.approvers

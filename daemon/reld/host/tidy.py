@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from reld.errors import GateError, RelctlError
-from reld.nginx import master
+from reld.nginx import master, owner, places
 from reld.nginx.settings import GateSettings
 
 log = logging.getLogger("reld.runtime")
@@ -38,6 +39,7 @@ class Runtime:
         self._listen = listen
         self._publish = publish
         self._missing: frozenset[Path] = frozenset()
+        self._prepared = False
 
     async def keep(self) -> None:
         """For ever."""
@@ -51,10 +53,11 @@ class Runtime:
     async def look(self) -> None:
         """Raises OSError, RelctlError."""
         settings = self._settings
-        if not settings.runtime.is_dir():
-            self._say(f"{settings.runtime} was removed: it is made anew")
-            settings.runtime.mkdir(parents=True)
-            settings.runtime.chmod(0o755)  # nginx's workers are another user
+        if not settings.place.is_dir():
+            if self._prepared:
+                self._say(f"{settings.place} was removed: it is made anew")
+            places.prepare(settings)
+        self._prepared = True
         if not self._listens():
             self._say("the control socket was removed: it is opened anew")
             await self._listen()
@@ -67,7 +70,7 @@ class Runtime:
     def _mend_gate(self) -> None:
         settings = self._settings
         files = (settings.request_log, settings.error_log, settings.pid_file)
-        missing = frozenset(path for path in files if not path.exists())
+        missing = frozenset(path for path in files if not os.path.lexists(path))
         # Twice in a row: a log that is rotated is away for some milliseconds.
         gone, self._missing = missing & self._missing, missing
         found = self._gate() if gone else None
@@ -75,7 +78,7 @@ class Runtime:
             return
         self._say(f"{', '.join(sorted(p.name for p in gone))} of the gate gone: made anew")
         if settings.pid_file in gone:
-            settings.pid_file.write_text(f"{found.pid}\n")
+            _write_pid(settings, found.pid)
         if gone - {settings.pid_file}:
             master.send(found, signal.SIGUSR1)
 
@@ -84,3 +87,15 @@ class Runtime:
             return master.find(self._settings)
         except GateError:
             return None
+
+
+def _write_pid(settings: GateSettings, pid: int) -> None:
+    """For the gate, in its directory; never through what somebody put there meanwhile."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.open(settings.pid_file, flags, 0o644)
+    try:
+        os.write(file, f"{pid}\n".encode())
+        gate = owner.of(settings.user)
+        os.fchown(file, gate.uid, gate.gid)
+    finally:
+        os.close(file)

@@ -22,6 +22,7 @@ PATIENCE = 1.0
 _NO_TIME, _WRONG = -1, -2
 KNOWN_TIMES = 20_000
 _SECONDS = 10
+_LONGEST_BEAT = 15
 _EXAMPLE = 160
 
 _Groups = dict[str, dict[str, list[str]]]
@@ -200,7 +201,8 @@ class _Batch:
         self._example = "".join(c if " " <= c <= "~" else "?" for c in text[:_EXAMPLE])
 
     def beats(self, numbers: list[str]) -> None:
-        newest = max((int(n) for n in numbers if n.isdecimal()), default=None)
+        sensible = (n for n in numbers if n.isdecimal() and len(n) <= _LONGEST_BEAT)
+        newest = max(map(int, sensible), default=None)
         if newest is not None:
             self._beat = max(newest, newest if self._beat is None else self._beat)
 
@@ -238,7 +240,8 @@ class _Batch:
 
 
 def _second(text: str) -> int | None:
-    return int(text) if len(text) == _SECONDS and text.isdecimal() else None
+    sensible = len(text) == _SECONDS and text.isdecimal() and text[0] != "0"
+    return int(text) if sensible else None
 
 
 def _bucket_of(text: str) -> int:
@@ -247,6 +250,6 @@ def _bucket_of(text: str) -> int:
         if not text.startswith("-"):
             return bucket(float(text.partition(",")[0].partition(" ")[0]))
         waited = float(text[1:])
-    except ValueError:
+        return bucket(waited) if waited >= PATIENCE else _NO_TIME
+    except (ValueError, OverflowError):  # also "nan" and "inf", which are numbers to Python
         return _WRONG
-    return bucket(waited) if waited >= PATIENCE else _NO_TIME

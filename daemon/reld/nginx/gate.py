@@ -7,19 +7,31 @@ that a reload worked, so it is asked.
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
 from typing import NamedTuple
 
-from reld import durable
 from reld.core.model import Routing
 from reld.errors import GateError
-from reld.nginx import beat, connections, lanes, master, obedience, status, watch
+from reld.nginx import (
+    beat,
+    command,
+    connections,
+    lanes,
+    master,
+    obedience,
+    owner,
+    places,
+    staging,
+    start,
+    status,
+    takeover,
+    watch,
+)
 from reld.nginx.mark import read_back
 from reld.nginx.render import lanes_in_use, render
 from reld.nginx.requests import Tail
@@ -41,9 +53,6 @@ class End:
     detail: str = ""
 
 
-_READABLE = 0o644  # there are no secrets in it
-
-
 class Left(NamedTuple):
     """What still holds a drain."""
 
@@ -59,6 +68,12 @@ class Gate:
         self._lock = asyncio.Lock()
         self._generations: dict[master.Process, int] = {}
         self._strays: set[master.Worker] = set()
+        self._known: master.Process | None = None
+
+    @property
+    def owner(self) -> owner.Owner:
+        """Raises GateError when there is no such user."""
+        return owner.of(self.settings.user)
 
     async def load(self, generation: int, routing: Routing, deadline: float) -> End:
         """Brings a routing into effect, within `deadline` seconds once nginx was told.
@@ -68,16 +83,16 @@ class Gate:
         async with self._lock:
             try:
                 text = self.render(generation, routing)
-                old = await asyncio.to_thread(self._stage, text)
+                old = await asyncio.to_thread(staging.stage, self.settings, text)
             except (OSError, GateError) as error:
                 return End(LoadEnd.REFUSED, str(error))
             found = master.find(self.settings)
             before = () if found is None else master.workers(found)
-            mark = _size(self.settings.error_log)
+            mark = command.log_size(self.settings)
             try:
                 await self._tell(found)
             except (OSError, GateError) as error:
-                await asyncio.to_thread(_restore, self.settings.config, old)
+                await asyncio.to_thread(staging.restore, self.settings, old)
                 return End(LoadEnd.REFUSED, str(error))
             return await self._verify(generation, before, deadline, mark)
 
@@ -179,6 +194,8 @@ class Gate:
         `report` gets each change of the trouble, in words; "" = none.
         """
         told: str | None = None
+        with contextlib.suppress(OSError):  # then it is in the way of the next load, and told there
+            places.prepare(self.settings)
         while True:
             trouble = await self._look()
             if trouble != told:
@@ -190,7 +207,7 @@ class Gate:
         """Starts the gate with the config on disk unless it runs. Raises GateError, OSError."""
         async with self._lock:
             if master.find(self.settings) is None:
-                self._strays |= set(await asyncio.to_thread(master.start, self.settings))
+                self._strays |= set(await asyncio.to_thread(start.start, self.settings))
 
     async def renew(self) -> None:
         """Puts an upgraded nginx binary into service: a new master on the same sockets (nginx's own
@@ -211,6 +228,10 @@ class Gate:
                 await self.start()
             elif found is not None and master.replaced(found) and await self._settled():
                 await self.renew()
+            elif found not in (None, self._known) and settings.unit:
+                # systemd may have been faster than we were.
+                self._strays |= set(takeover.strays(self.owner, found))
+            self._known = found
             return await watch.trouble(settings)
         except (OSError, GateError) as error:
             return str(error)
@@ -220,30 +241,10 @@ class Gate:
         serving, disk = await self.serving(), self.routing_on_disk()
         return serving is not None and disk is not None and serving[0] == disk[0]
 
-    def _stage(self, text: str) -> bytes | None:
-        settings = self.settings
-        settings.state.mkdir(parents=True, exist_ok=True)
-        durable.write(settings.staged, text.encode(), _READABLE)
-        wrong = master.test(settings, settings.staged)
-        if wrong:
-            raise GateError(f"cannot load the gate config: {wrong}")
-        found = master.find(settings)
-        tight = "" if found is None else master.make_room(settings, found)
-        if tight:
-            raise GateError(f"cannot reload the gate: {tight}")
-        for address in (settings.listen, settings.status):
-            # Both -t and the reload would pass and change nothing.
-            who = "" if found is None else master.foreigner(settings, address)
-            if who:
-                raise GateError(f"cannot reload the gate: {who}")
-        old = settings.config.read_bytes() if settings.config.exists() else None
-        durable.put(settings.staged, settings.config)
-        return old
-
     async def _tell(self, found: master.Process | None) -> None:
         if found is not None and master.send(found, signal.SIGHUP):
             return
-        self._strays |= set(await asyncio.to_thread(master.start, self.settings))
+        self._strays |= set(await asyncio.to_thread(start.start, self.settings))
 
     async def _verify(
         self, generation: int, before: tuple[master.Worker, ...], deadline: float, mark: int
@@ -292,28 +293,5 @@ class Gate:
             return "; its master process is gone"
         if master.stopped(found):
             return f"; its master process is stopped: kill -CONT {found.pid}"
-        try:
-            with self.settings.error_log.open("rb") as log:
-                log.seek(mark)
-                said = log.read(65_536).decode(errors="replace")
-        except OSError:
-            return ""
-        bad = [line for line in said.splitlines() if "[emerg]" in line or "[alert]" in line]
-        return f"; nginx says: {master.complaints(chr(10).join(bad))}" if bad else ""
-
-
-def _restore(path: Path, before: bytes | None) -> None:
-    """What was there before; None = nothing was. Raises OSError."""
-    if before is None:
-        durable.remove(path)
-        return
-    spare = path.with_name(f"{path.name}.before")
-    durable.write(spare, before, _READABLE)
-    durable.put(spare, path)
-
-
-def _size(path: os.PathLike[str]) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
+        said = command.logged(self.settings, mark)
+        return f"; nginx says: {said}" if said else ""

@@ -1,27 +1,20 @@
 """The gate's nginx as processes: the master and its workers, found again by what they are.
 
 The master is not a child of ours and outlives reld. It is found by its pid file, and believed only
-when its command line names our config file.
+when its command line names our config file and it runs as the gate's user.
 """
 
 from __future__ import annotations
 
 import os
-import resource
 import signal
-import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from reld.errors import GateError
-from reld.nginx import connections, takeover
+from reld.nginx import connections, owner
 from reld.nginx.settings import GateSettings
 
-# The files that nginx writes are bounded even when nobody reads them. It needs SIGXFSZ ignored
-# (then write() fails, and nginx goes on); Python ignores it, and `restore_signals=False` leaves it so.
-LOG_LIMIT = 128 << 20
-_SPARE = 10
 # Field 9 of /proc/PID/stat, counted from the state; the bit is in the kernel's sched.h.
 _FLAGS = 6
 _PF_FORKNOEXEC = 0x40
@@ -63,7 +56,8 @@ def find(settings: GateSettings) -> Process | None:
 def named(settings: GateSettings) -> Process | None:
     """The gate's master by its pid file alone."""
     try:
-        return _ours(settings, int(settings.pid_file.read_text()))
+        said = owner.text(settings.pid_file, owner.of(settings.user).uid, limit=32)
+        return _ours(settings, int(said))
     except (OSError, ValueError):
         return None  # `nginx -t` leaves an empty pid file
 
@@ -108,68 +102,6 @@ def send(process: Process, number: signal.Signals) -> bool:
     return True
 
 
-def test(settings: GateSettings, config: Path) -> str:
-    """What `nginx -t` has against a config file; "" = nothing."""
-    code, said = _run(settings, [str(settings.binary), *_arguments(settings, config), "-t"])
-    return "" if code == 0 else said or f"nginx -t ended with {code}"
-
-
-def start(settings: GateSettings) -> tuple[Worker, ...]:
-    """Starts the gate with the config on disk; returns when its sockets are open.
-
-    A master that was killed leaves its workers behind, and they go on serving: its sockets are taken
-    over from them, so that nobody is refused meanwhile, and then they are asked to leave. These are
-    returned. Raises GateError, and then nothing runs that was started here.
-    """
-    with takeover.take([settings.listen, settings.status]) as taken:
-        argv = [str(settings.binary), *_arguments(settings, settings.config)]
-        if taken.sockets:
-            code, said = takeover.start(_bounded(argv), taken.sockets, settings.error_log)
-        else:
-            _refuse_foreign(settings)
-            code, said = _run(settings, _bounded(argv))
-        if code != 0:
-            _refuse_foreign(settings)
-            raise GateError(
-                f"cannot start the gate: {said or f'nginx ended with {code}'}",
-                hint=f"nginx -t -c {settings.config}",
-            )
-        if taken.sockets:
-            takeover.await_master(settings.config, settings.pid_file)
-        strays = []
-        for pid in taken.workers:
-            ticks = start_ticks(pid)
-            if ticks is not None and send(Process(pid, ticks), signal.SIGQUIT):
-                strays.append(Worker(pid, ticks, True))
-    return tuple(strays)
-
-
-def make_room(settings: GateSettings, master: Process) -> str:
-    """Sees to it that a reload finds descriptors in the master; "" or why it would not.
-
-    Without them a reload ends with exit status 0 and no worker at all.
-    """
-    try:
-        used = len(os.listdir(f"/proc/{master.pid}/fd"))
-        soft, hard = resource.prlimit(master.pid, resource.RLIMIT_NOFILE)
-    except OSError as error:
-        return f"cannot see the gate's descriptors: {error}"
-    need = used + 2 * (settings.workers + len(workers(master))) + 2 + _SPARE
-    if need < soft:
-        return ""
-    wanted = max(2 * need, 1024)
-    # Up to the hard limit anybody may; above it takes CAP_SYS_RESOURCE.
-    limits = (min(wanted, hard), hard) if need < hard else (wanted, wanted)
-    try:
-        resource.prlimit(master.pid, resource.RLIMIT_NOFILE, limits)
-    except (OSError, ValueError):
-        return (
-            f"the gate's master has {used} of {soft} descriptors open, a reload needs {need} "
-            f"and would leave no worker: prlimit --pid {master.pid} --nofile={wanted}"
-        )
-    return ""
-
-
 def owners(address: str) -> tuple[int, ...]:
     """The processes that listen on the port of "ADDRESS:PORT"."""
     return connections.holders(found.inode for found in connections.listeners(address))
@@ -190,6 +122,17 @@ def foreigner(settings: GateSettings, address: str) -> str:
     return f"{address} is taken by a process of uid {listeners[0].uid}"
 
 
+def refuse_foreign(settings: GateSettings) -> None:
+    """Raises GateError, naming who else listens on an address of the gate."""
+    for address in (settings.listen, settings.status):
+        who = foreigner(settings, address)
+        if who:
+            raise GateError(
+                f"cannot start the gate: {who}",
+                hint="stop that process, or change gate.listen or gate.status in the config",
+            )
+
+
 def replaced(master: Process) -> bool:
     """An upgrade replaced the nginx binary that this master still runs."""
     try:
@@ -207,6 +150,12 @@ def start_ticks(pid: int) -> int | None:
     """None = gone, a zombie included."""
     fields = _stat(pid)
     return int(fields[19]) if len(fields) > 19 and fields[0] not in "ZX" else None
+
+
+def parent(pid: int) -> int | None:
+    """None = gone."""
+    fields = _stat(pid)
+    return int(fields[1]) if len(fields) > 1 else None
 
 
 def command_line(pid: int) -> str:
@@ -231,54 +180,5 @@ def _ours(settings: GateSettings, pid: int) -> Process | None:
     ticks = start_ticks(pid)
     if ticks is None or words[:3] != ["nginx:", "master", "process"]:
         return None
-    return Process(pid, ticks) if str(settings.config) in words else None
-
-
-def _refuse_foreign(settings: GateSettings) -> None:
-    for address in (settings.listen, settings.status):
-        who = foreigner(settings, address)
-        if who:
-            raise GateError(
-                f"cannot start the gate: {who}",
-                hint="stop that process, or change gate.listen or gate.status in the config",
-            )
-
-
-def _arguments(settings: GateSettings, config: Path) -> list[str]:
-    return ["-p", str(settings.runtime), "-e", str(settings.error_log), "-c", str(config)]
-
-
-def _bounded(argv: Sequence[str]) -> list[str]:
-    return ["prlimit", f"--fsize={LOG_LIMIT}", *argv]
-
-
-def _run(settings: GateSettings, argv: Sequence[str]) -> tuple[int, str]:
-    # A file, not a pipe: a daemon that keeps its end of a pipe would hold us. In memory, so that a
-    # file system that is full keeps nobody from going back.
-    with os.fdopen(os.memfd_create("relctl-nginx"), "w+b") as said:
-        try:
-            code = subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                env=takeover.ENVIRONMENT,
-                cwd="/",
-                start_new_session=True,
-                restore_signals=False,
-                timeout=20.0,
-                check=False,
-            ).returncode
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return 127, f"cannot run {settings.binary}: {error}"
-        said.seek(0)
-        return code, complaints(said.read().decode(errors="replace"))
-
-
-def complaints(text: str) -> str:
-    """The lines of nginx that say why, in one."""
-    lines = [line.strip() for line in text.splitlines()]
-    bad = [
-        line.partition("] ")[2] or line for line in lines if "[emerg]" in line or "[alert]" in line
-    ]
-    return "; ".join(dict.fromkeys(bad or [line for line in lines if line]))[:600]
+    ours = str(settings.config) in words and owner.has(owner.of(settings.user), pid)
+    return Process(pid, ticks) if ours else None

@@ -44,7 +44,7 @@ def _check(routing: Routing) -> None:
             check_target(target.release, target.addresses)
     if routing.candidate is None:
         return
-    if routing.default is None:
+    if routing.default is None or not routing.default.addresses or not routing.candidate.addresses:
         raise GateError("cannot write a gate config: a candidate without a default slot")
     if type(routing.rollout) is not int or routing.rollout < 1:
         raise GateError("cannot write a gate config: a candidate without a rollout")
@@ -54,6 +54,8 @@ def _check(routing: Routing) -> None:
 
 def _lines(settings: GateSettings, generation: int, routing: Routing) -> Iterator[str]:
     yield mark(generation, routing)
+    if routing.default is not None and not routing.default.addresses:
+        routing = Routing()  # a live slot that has no port of its own at the moment
     yield "# Written by reld. Changes are lost at the next rollout.\n"
     yield from _process(settings)
     yield "http {\n"
@@ -69,8 +71,6 @@ def _lines(settings: GateSettings, generation: int, routing: Routing) -> Iterato
 
 def _process(settings: GateSettings) -> Iterator[str]:
     yield "daemon on;\n"
-    if settings.user is not None:
-        yield f"user {settings.user};\n"
     yield f"worker_rlimit_nofile {settings.descriptors};\n"
     yield f"worker_processes {settings.workers};\n"
     yield f"pid {settings.pid_file};\n"
@@ -83,7 +83,7 @@ def _log(settings: GateSettings, generation: int, routing: Routing) -> Iterator[
     yield from log_lines(settings, generation, routing)
     yield "    log_not_found off;\n    server_tokens off;\n    open_file_cache off;\n"
     for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
-        yield f"    {name}_temp_path {settings.runtime}/gate-{name};\n"
+        yield f"    {name}_temp_path {settings.place}/{name};\n"
 
 
 def _maps(settings: GateSettings, routing: Routing) -> Iterator[str]:

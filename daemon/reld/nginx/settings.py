@@ -56,8 +56,8 @@ class GateSettings:
         listen: "ADDRESS:PORT" that the site's nginx proxies to.
         status: "ADDRESS:PORT" of the status endpoint. Never a unix socket: after a SIGKILL the socket
             file stays and nginx does not start any more.
-        runtime: on tmpfs: lanes, request log, pid file. Gone after a reboot.
-        state: the config file, which must survive a reboot.
+        runtime: on tmpfs: lanes and, in `place`, what nginx writes. Gone after a reboot.
+        state: the config file is below it, it must survive a reboot.
         boot: the kernel's boot id, part of the status answer.
         keepalive: idle connections to the app per worker and instance; 0 = none.
         timeout: seconds that the app may be silent before the gate gives up.
@@ -66,7 +66,8 @@ class GateSettings:
         shield: answer the candidate's failures from the live slot where that is safe.
         routes: what the request log tells apart.
         binary: the nginx to run.
-        user: who the workers run as; None when reld is not root.
+        user: who the gate runs as, master and workers; None when reld is not root.
+        unit: systemd's unit that is this gate; None: reld starts it by itself.
         workers: worker processes.
         descriptors: how many files a worker may have open; default what this machine allows.
     """
@@ -85,28 +86,34 @@ class GateSettings:
     routes: tuple[Route, ...] = ()
     binary: Path = Path("/usr/sbin/nginx")
     user: str | None = None
+    unit: str | None = None
     workers: int = 2
     descriptors: int = field(default_factory=_descriptors)
 
     @property
     def config(self) -> Path:
-        return self.state / "gate.conf"
+        return self.state / "gate" / "gate.conf"
 
     @property
     def staged(self) -> Path:
-        return self.state / "gate.conf.staged"
+        return self.config.with_name("gate.conf.staged")
+
+    @property
+    def place(self) -> Path:
+        """The only directory that the gate itself may write in."""
+        return self.runtime / "gate"
 
     @property
     def pid_file(self) -> Path:
-        return self.runtime / "gate.pid"
+        return self.place / "gate.pid"
 
     @property
     def error_log(self) -> Path:
-        return self.runtime / "gate-error.log"
+        return self.place / "error.log"
 
     @property
     def request_log(self) -> Path:
-        return self.runtime / "requests.log"
+        return self.place / "requests.log"
 
     @property
     def thin(self) -> Path:
@@ -151,7 +158,7 @@ def check(settings: GateSettings) -> None:
 def check_target(release: str, addresses: tuple[str, ...]) -> None:
     """Raises GateError for a release or an address that must not become nginx text."""
     _must(_RELEASE.fullmatch(release), "release", release)
-    _must(0 < len(addresses) <= 100, "number of instances", str(len(addresses)))
+    _must(len(addresses) <= 100, "number of instances", str(len(addresses)))
     for address in addresses:
         fits = tcp_port(address) or (_UNIX.fullmatch(address) and ".." not in address)
         _must(fits, "address", address)

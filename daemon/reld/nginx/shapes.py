@@ -79,13 +79,13 @@ class Shapes:
             return NONSENSE
         try:
             attempts = [
-                (self._slots.get(address), None if status == "-" else int(status))
+                (self._slots.get(address), None if status == "-" else _status(status))
                 for address, status in zip(
                     _LIST.split(addresses), _LIST.split(statuses), strict=True
                 )
                 if ":" in address  # else the name of an upstream
             ]
-            status = int(final)
+            status = _status(final)
         except ValueError:
             return NONSENSE
         route = "" if route == "-" else route
@@ -122,6 +122,12 @@ class Shapes:
             return False
         success = self._success.get(route)
         return status >= 500 if not success else status not in success
+
+
+def _status(text: str) -> int:
+    if len(text) != 3 or not (text.isascii() and text.isdecimal()):
+        raise ValueError
+    return int(text)
 
 
 def _refused(status: int) -> bool:

@@ -7,7 +7,7 @@ import os
 import signal
 
 from reld.errors import GateError
-from reld.nginx import master, status
+from reld.nginx import master, room, status
 from reld.nginx.settings import GateSettings
 
 _POLL = 0.02
@@ -32,7 +32,7 @@ async def trouble(settings: GateSettings) -> str:
     if master.stopped(found):
         _thaw(found)
         return "the gate's master process was stopped"
-    return master.make_room(settings, found)
+    return room.make(settings, found)
 
 
 async def until_it_dies(settings: GateSettings, seconds: float) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from reld.core.model import Exit
+from reld.core.model import OUT_OF_MEMORY, Exit
 from reld.probes.spec import Result
 
 
@@ -136,6 +136,10 @@ def _answered(seen: Seen, log: str) -> str:
 
 
 def _killed(seen: Seen) -> str:
+    if seen.exit is not None and seen.exit.cause == OUT_OF_MEMORY:
+        return (
+            "the kernel took it for lack of memory: raise app.memory_max, or let the app use less"
+        )
     if seen.exit is not None and seen.exit.signal == 9:
         return "killed by signal 9 and not by reld: look for the OOM killer (journalctl -k)"
     return ""

@@ -9,8 +9,10 @@ import os
 from reld.errors import LaunchError
 from reld.probes.http import Answer, HttpTrouble, ask, connection
 from reld.probes.spec import BODY_SHOWN, ExecProbe, HttpProbe, Probe, Result, TcpProbe
+from reld.processes.launch import DIRECT
 from reld.processes.logs import printable
 from reld.processes.run import run
+from reld.processes.spec import Launcher
 
 _SCARCE = (
     errno.EMFILE,
@@ -22,7 +24,7 @@ _SCARCE = (
 )
 
 
-async def probe(spec: Probe, address: str) -> Result:
+async def probe(spec: Probe, address: str, launcher: Launcher = DIRECT) -> Result:
     """Ask the app at `address` ("127.0.0.1:PORT" or "unix:/path"); a command knows its own way."""
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -39,7 +41,7 @@ async def probe(spec: Probe, address: str) -> Result:
                     async with connection(address):
                         return Result(True, f"{what}: accepted", loop.time() - began)
                 case ExecProbe():
-                    return await _run(spec, what, began)
+                    return await _run(spec, launcher, what, began)
     except TimeoutError:
         why = f"no answer within {seconds(_limit(spec))}"
     except HttpTrouble as trouble:
@@ -117,9 +119,10 @@ def _statuses(spec: HttpProbe) -> str:
     return " or ".join(map(str, spec.status)) if spec.status else "200–299"
 
 
-async def _run(spec: ExecProbe, what: str, began: float) -> Result:
+async def _run(spec: ExecProbe, launcher: Launcher, what: str, began: float) -> Result:
     loop = asyncio.get_running_loop()
-    ended = await run(spec.argv, spec.directory, dict(spec.env), spec.user, spec.timeout)
+    env = dict(spec.env)
+    ended = await run(spec.argv, spec.directory, env, spec.user, spec.timeout, launcher=launcher)
     took = loop.time() - began
     said = shorten(ended.output_tail.encode())
     if ended.ok:

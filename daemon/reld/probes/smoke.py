@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 from reld.probes.probe import probe, seconds
 from reld.probes.spec import ExecProbe, HttpProbe, Result
+from reld.processes.launch import DIRECT
+from reld.processes.spec import Launcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class SmokeCheck:
     within: float | None = None
 
 
-async def smoke(check: SmokeCheck, address: str) -> Result:
+async def smoke(check: SmokeCheck, address: str, launcher: Launcher = DIRECT) -> Result:
     """Run one check against one instance; stops at the first answer that is not as wanted.
 
     `detail` is a sentence such as "login: answer 3 of 5 took 1.2 s, limit 800 ms". A command gets the
@@ -37,13 +39,13 @@ async def smoke(check: SmokeCheck, address: str) -> Result:
     slowest = 0.0
     last = Result(True, "", 0.0)
     for number in range(1, check.warm + 1):
-        last = await probe(spec, address)
+        last = await probe(spec, address, launcher)
         if not _answered(spec, last):
             return _failed(
                 check, f"warm-up call {number} of {check.warm}: {last.detail}", last, began
             )
     for number in range(1, check.times + 1):
-        last = await probe(spec, address)
+        last = await probe(spec, address, launcher)
         which = f"answer {number} of {check.times}"
         if not last.ok:
             return _failed(check, f"{which}: {last.detail}", last, began)

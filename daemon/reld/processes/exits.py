@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 
 from reld.core.model import Exit
+from reld.processes.spec import Ending
 
 # linux/pidfd.h, since 6.15: _IOWR(0xFF, 11, struct pidfd_info), PIDFD_INFO_EXIT, exit_code at byte 60.
 _PIDFD_GET_INFO = 0xC040FF0B
@@ -55,18 +56,17 @@ class Child:
         self._over.set()
 
 
-async def wait_exit(pidfd: int, child: Child | None) -> Exit:
+async def wait_exit(pidfd: int, child: Ending | None) -> Exit:
     """Wait until the process is over.
 
     Args:
         pidfd: of the process; not closed.
-        child: from `Held.child` if this reld started it: code or signal are known then. None for an
-            adopted one: known from Linux 6.15 on, or if its new parent is slow to reap it; else
-            `Exit()`.
+        child: who knows how it ends: from `Held.child`, or `Launcher.adopted`. None: known from
+            Linux 6.15 on, or if its new parent is slow to reap it; else `Exit()`.
     """
     if child is not None:
         return await child.wait()
-    await _readable(pidfd)
+    await over(pidfd)
     deadline = asyncio.get_running_loop().time() + _REAPED_SOON
     while True:
         found = _as_zombie(pidfd) or _ask_kernel(pidfd)
@@ -77,14 +77,15 @@ async def wait_exit(pidfd: int, child: Child | None) -> Exit:
         await asyncio.sleep(0.002)
 
 
-async def _readable(pidfd: int) -> None:
+async def over(pidfd: int) -> None:
+    """Returns when the process behind the pidfd is."""
     loop = asyncio.get_running_loop()
-    over = asyncio.Event()
+    ended = asyncio.Event()
     # Of our own: a loop knows one reader per descriptor, and several may wait for one process.
     own = os.dup(pidfd)
-    loop.add_reader(own, over.set)
+    loop.add_reader(own, ended.set)
     try:
-        await over.wait()
+        await ended.wait()
     finally:
         loop.remove_reader(own)
         os.close(own)

@@ -12,8 +12,10 @@ from pathlib import Path
 from reld.core.model import Exit
 from reld.processes.environment import MARKER
 from reld.processes.exits import wait_exit
-from reld.processes.launch import Held, LaunchSpec, hold, hold_with_output
+from reld.processes.held import Held
+from reld.processes.launch import DIRECT
 from reld.processes.logs import printable
+from reld.processes.spec import Launcher, LaunchSpec
 from reld.processes.tree import Tree, kill_tree
 
 _KEPT = 65536  # bytes of output that are looked at afterwards
@@ -41,6 +43,7 @@ async def run(
     user: str | None,
     timeout: float,
     output: Path | None = None,
+    launcher: Launcher = DIRECT,
 ) -> RunResult:
     """Run a command in a session of its own and wait for its end.
 
@@ -57,21 +60,23 @@ async def run(
     spec = LaunchSpec(argv, directory, env, user, output or Path(os.devnull))
     if output is not None:
         start = _size(output)
-        held = await hold(spec)
-        exited, timed_out, seconds = await _finish(held, env, timeout)
+        held = await launcher.hold(spec)
+        exited, timed_out, seconds = await _finish(launcher, held, env, timeout)
         return RunResult(exited, _said_since(output, start), timed_out, seconds)
     async with contextlib.AsyncExitStack() as stack:
         ear = _Ear()
         stack.callback(ear.close)
         try:
-            held = await hold_with_output(spec, ear.mouth)
+            held = await launcher.hold_with_output(spec, ear.mouth)
         finally:
             ear.listen()
-        exited, timed_out, seconds = await _finish(held, env, timeout)
+        exited, timed_out, seconds = await _finish(launcher, held, env, timeout)
         return RunResult(exited, ear.heard(), timed_out, seconds)
 
 
-async def _finish(held: Held, env: dict[str, str], timeout: float) -> tuple[Exit, bool, float]:
+async def _finish(
+    launcher: Launcher, held: Held, env: dict[str, str], timeout: float
+) -> tuple[Exit, bool, float]:
     loop = asyncio.get_running_loop()
     began = loop.time()
     tree = Tree(held.identity, env.get(MARKER, ""))
@@ -83,8 +88,8 @@ async def _finish(held: Held, env: dict[str, str], timeout: float) -> tuple[Exit
                 exited = await wait_exit(held.pidfd, held.child)
         except TimeoutError:
             timed_out = True
-            await kill_tree(tree)
-            exited = held.child.exit or Exit()
+            gone = await kill_tree(tree)
+            exited = await wait_exit(held.pidfd, held.child) if gone else Exit()
         return exited, timed_out, loop.time() - began
     except asyncio.CancelledError:
         await kill_tree(tree)
@@ -92,6 +97,7 @@ async def _finish(held: Held, env: dict[str, str], timeout: float) -> tuple[Exit
     finally:
         held.abandon()
         os.close(held.pidfd)
+        await launcher.forget(held.unit)
 
 
 class _Ear:

@@ -1,11 +1,14 @@
 """Runs in the child: wait for the word, become the app's user, exec. Never imported by reld.
 
-    python -I -S trampoline.py ORDER GO ANSWER      (three inherited file descriptors)
+    python -I -S trampoline.py LINE
 
-ORDER is a file with what to do (marshal: both ends are the same interpreter, and it costs nothing to
-import). GO is a pipe: one byte means exec; its end means that reld died, and so does this process,
-before anything of the app was started. ANSWER is a pipe that reld reads: "!" right before the exec,
-then either its end (close-on-exec: the app runs) or STAGE, errno and path of what went wrong.
+LINE is the descriptor of a Unix socket to reld; 0 = standard input and output, where systemd connects it;
+standard error is the journal then, and standard output becomes the same. reld says
+what to do first: 4 bytes of length and a dict (marshal: both ends are the same interpreter, and it costs
+nothing to import), if the dict says so a byte with a descriptor for stdout and stderr. Then one byte
+means exec; the end of the line means that reld died, and so does this process, before anything of the
+app was started. The answer is "!" right before the exec, then either the end of the line (close-on-exec:
+the app runs) or STAGE, errno and path of what went wrong.
 """
 
 from __future__ import annotations
@@ -30,23 +33,60 @@ class _Failed(Exception):
 
 
 def main() -> NoReturn:
-    order_fd, go, answer = (int(word) for word in sys.argv[1:4])
-    with open(order_fd, "rb") as file:
-        order: dict[str, Any] = marshal.load(file)  # noqa: S302
-    if not os.read(go, 1):
-        os._exit(EXEC_FAILED)
-    os.close(go)
-    os.set_inheritable(answer, False)
+    line = int(sys.argv[1])
+    if line == 0:
+        line = _off_stdio()
+    order: dict[str, Any] = marshal.loads(_read(line, int.from_bytes(_read(line, 4), "little")))  # noqa: S302
+    if order["output"]:
+        _take_output(line)
+    _read(line, 1)
+    os.set_inheritable(line, False)
     try:
-        os.write(answer, b"!")
+        os.write(line, b"!")
         try:
             _become(order)
             _execute(order)
         except _Failed as failed:
-            os.write(answer, failed.report)
+            os.write(line, failed.report)
     except BrokenPipeError:
         pass  # reld died just now: the same as no word at all
     os._exit(EXEC_FAILED)
+
+
+def _off_stdio() -> int:
+    line = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return line
+
+
+def _read(line: int, size: int) -> bytes:
+    got = b""
+    while len(got) < size:
+        try:
+            more = os.read(line, size - len(got))
+        except ConnectionResetError:
+            more = b""
+        if not more:
+            os._exit(EXEC_FAILED)
+        got += more
+    return got
+
+
+def _take_output(line: int) -> None:
+    import _socket  # `socket` takes as long to import as the interpreter to start
+
+    with_line = _socket.socket(fileno=os.dup(line))
+    got, ancillary, _, _ = with_line.recvmsg(1, _socket.CMSG_LEN(4))
+    with_line.close()
+    if not got or not ancillary:
+        os._exit(EXEC_FAILED)
+    output = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
 
 
 def _become(order: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """All processes that came out of one: found, signalled, ended.
 
 A process leaves its parent's tree easily: `setsid` leaves the session, a double fork leaves the
-parent. So there are three ways to find it: the session, the line of parents (remembered, for the time
-when the parent is gone), and at the end a marker in its environment.
+parent. Nobody leaves the cgroup of a unit of systemd; where there is none, there are three ways to find
+it: the session, the line of parents (remembered, for the time when the parent is gone), and at the end a
+marker in its environment.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 from pathlib import Path
 
 from reld.core.model import Identity
+from reld.processes import cgroup
 from reld.processes.environment import MARKER
 from reld.processes.identity import Stat, adopt, boot_id, every_stat, identity_of
 
@@ -27,11 +29,13 @@ class Tree:
     Args:
         root: the process that was launched.
         marker: its value of RELCTL_INSTANCE; empty: this way of finding processes is not used.
+        group: the cgroup that it was started in; None: it has none of its own.
     """
 
-    def __init__(self, root: Identity, marker: str = "") -> None:
+    def __init__(self, root: Identity, marker: str = "", group: Path | None = None) -> None:
         self.root = root
         self.marker = marker
+        self._group = group
         self._seen: set[Identity] = {root}
 
     def members(self) -> frozenset[Identity]:
@@ -59,6 +63,8 @@ class Tree:
             return frozenset()
         inside = {i.pid for i in self._seen if (s := stats.get(i.pid)) and s.identity == i}
         inside |= self._session(stats)
+        if self._group is not None:
+            inside |= cgroup.pids(self._group) & stats.keys()
         children: dict[int, list[int]] = {}
         for stat in stats.values():
             children.setdefault(stat.parent, []).append(stat.pid)

@@ -37,7 +37,10 @@ from reld.store.salvage import Mended
 log = logging.getLogger("reld.store")
 
 _T = TypeVar("_T")
-_AUDIT_ROWS = 100_000  # a caller who is refused again and again must not fill the disk
+_AUDIT_ROWS = 50_000
+"""Rows of each outcome: who is refused again and again fills no disk, nor removes what was done."""
+_THINNED_EVERY = 256  # rows
+_AUDITED = ("accepted", "refused", "error")
 _WATCHES = 50
 """Rollouts whose counts are kept for `relctl replay`."""
 _HISTORY = 'SELECT id, kind, "from", "to", actor, outcome, reason, started, ended FROM rollouts'
@@ -184,16 +187,17 @@ class Store:
 
         return await self._reader.run(work, "read the counts")
 
-    async def audit(self, row: AuditRow) -> None:
-        """Appends to the audit; only the newest 100,000 rows are kept."""
+    async def audit(self, *rows: AuditRow) -> None:
+        """Appends to the audit; of each outcome about the newest 50,000 rows are kept."""
 
         def work(connection: sqlite3.Connection) -> None:
             def write() -> None:
-                into = f"INSERT INTO audit ({AUDIT_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)"  # noqa: S608
-                done = connection.execute(into, row.columns())
-                assert done.lastrowid is not None
-                limit = done.lastrowid - _AUDIT_ROWS
-                connection.execute("DELETE FROM audit WHERE id <= ?", (limit,))
+                marks = ",".join("?" * len(AUDIT_COLUMNS.split(",")))
+                into = f"INSERT INTO audit ({AUDIT_COLUMNS}) VALUES ({marks})"  # noqa: S608
+                for row in rows:
+                    done = connection.execute(into, row.columns())
+                    if (done.lastrowid or 0) % _THINNED_EVERY == 0:
+                        _thin(connection)
 
             lane.transaction(connection, write)
 
@@ -255,3 +259,12 @@ def _expanded(packed: bytes, rollout: int) -> bytes:
         return zlib.decompress(packed)
     except (zlib.error, TypeError) as error:
         raise StoreError(f"cannot read the counts of rollout {rollout}: {error}") from error
+
+
+def _thin(connection: sqlite3.Connection) -> None:
+    last = "SELECT id FROM audit WHERE outcome = ? ORDER BY id DESC LIMIT 1 OFFSET ?"
+    for outcome in _AUDITED:
+        connection.execute(
+            f"DELETE FROM audit WHERE outcome = ? AND id <= ({last})",  # noqa: S608
+            (outcome, outcome, _AUDIT_ROWS),
+        )

@@ -11,7 +11,10 @@ from typing import Any
 from reld.errors import StoreError
 
 ROLLOUT_COLUMNS = 'id, kind, "from", "to", actor, started, ended, outcome, reason, receipt'
-AUDIT_COLUMNS = "time, uid, loginuid, pid, command, target, outcome, note"
+AUDIT_COLUMNS = (
+    "time, uid, name, loginuid, login, pid, command, target, arguments, note, outcome, code, told,"
+    " rollout"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,26 +92,59 @@ class AuditRow:
     """Who wanted to change what. `time` is ISO 8601 text in UTC.
 
     `login_uid` is the user who logged in, also behind sudo; None where nobody did (a service).
+    `arguments`: what else was asked for, a JSON object. `note`: what the person said to it.
+    `outcome`: accepted, refused or error; `code` and `told` are those of the refusal.
     """
 
     time: str
     uid: int
+    name: str
     login_uid: int | None
+    login_name: str
     pid: int
     command: str
     target: str
-    outcome: str
+    arguments: str
     note: str
+    outcome: str
+    code: str
+    told: str
+    rollout: int | None
 
     def columns(self) -> tuple[object, ...]:
         """As in AUDIT_COLUMNS."""
         return (
             self.time,
             self.uid,
+            self.name,
             self.login_uid,
+            self.login_name,
             self.pid,
             self.command,
             self.target,
-            self.outcome,
+            self.arguments,
             self.note,
+            self.outcome,
+            self.code,
+            self.told,
+            self.rollout,
         )
+
+    def shown(self) -> dict[str, Any]:
+        """The object of GET /v1/audit."""
+        return {
+            "time": self.time,
+            "uid": self.uid,
+            "user": self.name,
+            "login_uid": self.login_uid,
+            "login": self.login_name or None,
+            "pid": self.pid,
+            "command": self.command,
+            "target": self.target or None,
+            "arguments": json.loads(self.arguments),
+            "note": self.note,
+            "outcome": self.outcome,
+            "code": self.code or None,
+            "told": self.told,
+            "rollout": self.rollout,
+        }

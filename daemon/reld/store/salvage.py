@@ -20,6 +20,10 @@ from reld.store.rows import AUDIT_COLUMNS, ROLLOUT_COLUMNS, rollout_sum
 log = logging.getLogger("reld.store")
 
 _Row = tuple[Any, ...]
+_OLD_AUDIT = (
+    "id, time, uid, '', loginuid, '', pid, command, target, '{}', '', outcome, '', note, NULL"
+)
+"""The columns of AUDIT_COLUMNS as schema 1 to 3 had them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ def history(connection: sqlite3.Connection, backups: Sequence[Path]) -> Mended:
     for backup in backups:
         rollouts |= {row[0]: row for row in _rollouts(backup)}
         watches |= {row[0]: row for row in _rows(backup, "rollout, rows", "watches")}
-        audit |= {row[1:]: None for row in _rows(backup, f"id, {AUDIT_COLUMNS}", "audit")}
+        audit |= dict.fromkeys(_audit(backup))
 
     def write() -> int:
         before = connection.total_changes
@@ -75,7 +79,8 @@ def history(connection: sqlite3.Connection, backups: Sequence[Path]) -> Mended:
         old = [row for row in audit if row not in known]
         if old:
             connection.execute("DELETE FROM audit")
-            into = "INSERT OR IGNORE INTO audit VALUES (NULL,?,?,?,?,?,?,?,?)"
+            marks = ",".join("?" * len(AUDIT_COLUMNS.split(",")))
+            into = f"INSERT OR IGNORE INTO audit ({AUDIT_COLUMNS}) VALUES ({marks})"  # noqa: S608
             connection.executemany(into, [*old, *there])
         return len(old)
 
@@ -93,6 +98,11 @@ def _rollouts(path: Path) -> Iterator[_Row]:
     ):
         if (said == rollout_sum(row) or not said) and _is_receipt(row):
             yield tuple(row)
+
+
+def _audit(path: Path) -> Iterator[_Row]:
+    for _, *row in _rows(path, f"id, {AUDIT_COLUMNS}", "audit") or _rows(path, _OLD_AUDIT, "audit"):
+        yield tuple(row)
 
 
 def _is_receipt(row: Sequence[Any]) -> bool:

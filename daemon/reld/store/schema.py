@@ -29,6 +29,21 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE meta ADD COLUMN sum TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE rollouts ADD COLUMN sum TEXT NOT NULL DEFAULT ''",
     ),
+    (
+        *(
+            f"ALTER TABLE audit ADD COLUMN {column} TEXT NOT NULL DEFAULT '{default}'"
+            for column, default in (
+                ("name", ""),
+                ("login", ""),
+                ("arguments", "{}"),
+                ("code", ""),
+                ("told", ""),
+            )
+        ),
+        "ALTER TABLE audit ADD COLUMN rollout INTEGER",
+        "UPDATE audit SET told = note, note = ''",
+        "CREATE INDEX audit_by_outcome ON audit (outcome, id)",
+    ),
 )
 VERSION = len(_STEPS)
 

@@ -1,0 +1,100 @@
+"""What whoever watches the journal is told about, each kind with a MESSAGE_ID of its own.
+
+journalctl MESSAGE_ID=a5061fdad5ed4bcab4310821c0c41a7e     releases that were taken back
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from reld.api.status import degraded
+from reld.api.summary import summary
+from reld.core.model import Outcome, Rollout, State
+from reld.journal import NOTICE, About, about
+
+
+class Alert(StrEnum):
+    """The value is the MESSAGE_ID: it stays the same for ever, whatever the words become."""
+
+    BEGAN = "b9ce52d9ba6a4ddabdffc0dfc164cad6"
+    DONE = "270f8b948cd24eaf844288232c7a34a9"
+    FAILED = "859c2c9aeb9d4fb28689de6297fca203"
+    WENT_BACK = "a5061fdad5ed4bcab4310821c0c41a7e"
+    DEGRADED = "2e05db2cce7d4e75ae77fe98d0e9e1f8"
+    RECOVERED = "08aa2e0a7f4a40a09323598adaea473c"
+    NEEDS_OPERATOR = "9e1d632e6f0540828531c9a5450a0e12"
+
+
+_LEVELS = {
+    Alert.BEGAN: NOTICE,
+    Alert.DONE: NOTICE,
+    Alert.FAILED: logging.WARNING,
+    Alert.WENT_BACK: logging.WARNING,
+    Alert.DEGRADED: logging.WARNING,
+    Alert.RECOVERED: NOTICE,
+    Alert.NEEDS_OPERATOR: logging.ERROR,
+}
+_OF_OUTCOME = {
+    Outcome.DONE: Alert.DONE,
+    Outcome.FAILED: Alert.FAILED,
+    Outcome.ROLLED_BACK: Alert.WENT_BACK,
+    Outcome.ABORTED: Alert.WENT_BACK,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """`text` is one line; `rollout`: the one that it is about."""
+
+    alert: Alert
+    text: str
+    rollout: Rollout | None = None
+
+    @property
+    def level(self) -> int:
+        """For a logger."""
+        return _LEVELS[self.alert]
+
+    @property
+    def about(self) -> dict[str, About]:
+        if self.rollout is None:
+            return about(message_id=self.alert)
+        slot = self.rollout.candidate or ""
+        return about(self.rollout.id, slot, self.rollout.to, self.alert)
+
+
+def raised(before: State, after: State, damage: str = "") -> list[Raised]:
+    """What is to be told because the state changed. `damage`: of the database, see `api.service`."""
+    found = []
+    ended = after.last if after.last is not before.last else None
+    if ended is not None and ended.outcome is not None:
+        told = f"rollout {ended.id}: {summary(ended, ended.outcome)}"
+        found.append(Raised(_OF_OUTCOME[ended.outcome], told, ended))
+    new, old = after.rollout, before.rollout
+    if new is not None and (old is None or old.id != new.id):
+        way = f"from {new.from_} to {new.to}" if new.from_ else f"to {new.to}"
+        by = f", {new.actor}" if new.actor else ""
+        found.append(Raised(Alert.BEGAN, f"rollout {new.id} began: {new.kind} {way}{by}", new))
+    if new is not None and waits_for_a_person(new) and not (old and waits_for_a_person(old)):
+        told = f"rollout {new.id} needs an operator: {new.waiting}"
+        found.append(Raised(Alert.NEEDS_OPERATOR, told, new))
+    was, now = _wrong(before, damage), _wrong(after, damage)
+    if now and not was:
+        found.append(Raised(Alert.DEGRADED, f"degraded: {now}", new))
+    elif was and not now:
+        found.append(Raised(Alert.RECOVERED, "not degraded any more", new))
+    return found
+
+
+def _wrong(state: State, damage: str) -> str | None:
+    """What is not as it should be, apart from the waits that any rollout has."""
+    if state.rollout is not None:
+        state = replace(state, rollout=replace(state.rollout, waiting=""))
+    return degraded(state, damage)
+
+
+def waits_for_a_person(rollout: Rollout) -> bool:
+    """Such a wait says what to type; a person who paused it knows."""
+    return not rollout.paused and ": relctl " in rollout.waiting

@@ -1,0 +1,345 @@
+"""The systemd launcher: each instance is a transient unit of PID 1, with its own cgroup, journal and limits.
+
+The same two steps as in launch.py: systemd connects the standard input and output of the unit's main
+process, the trampoline, to a socket of ours, and who is at its other end is what the kernel says (SO_PEERCRED). When
+reld dies before the word, the socket ends and so does the trampoline.
+
+A unit stays loaded when its process is over (RemainAfterExit=, and a failed one anyway), so that how it
+ended is known to a reld that was away. `forget` ends that.
+
+Written with systemd 252 in mind, by its own commands: a call to PID 1 is rare here, and costs some 10 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from systemd.journal import SYSTEM, Reader
+
+from reld.core.model import OUT_OF_MEMORY, SHUTDOWN, Color, Exit
+from reld.errors import LaunchError
+from reld.processes import exits
+from reld.processes.environment import DEFAULT_PATH
+from reld.processes.held import Born, Held, find_account, give_order, refuse_nothing, refused
+from reld.processes.identity import identity_of
+from reld.processes.launch import TRAMPOLINE
+from reld.processes.logs import open_log
+from reld.processes.spec import Ending, LaunchSpec, Unit
+
+log = logging.getLogger("reld.units")
+
+SLICE = "relctl.slice"
+PATIENCE = 20.0
+"""Seconds that systemd may take for one answer."""
+WEIGHT_UNTIL_READY = 20
+"""Of 100: a release that starts must not take the processor from the one that serves."""
+_SETTLE = 5.0  # seconds that PID 1 may take to reap what it was told of
+_ENVIRONMENT = {
+    "PATH": DEFAULT_PATH,
+    "LC_ALL": "C.UTF-8",
+    "SYSTEMD_COLORS": "0",
+    "SYSTEMD_PAGER": "",
+}
+_SHOWN = (
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "ExecMainPID",
+    "ExecMainCode",
+    "ExecMainStatus",
+)
+_OOM_MESSAGE = "fe6faa94e7774663a0da52717891d8ef"  # SD_MESSAGE_UNIT_OUT_OF_MEMORY
+_CODES = {"1": "exited", "2": "killed", "3": "dumped"}  # CLD_* of <signal.h>
+
+
+def unit_name(app: str, rollout: int, color: Color, number: int) -> str:
+    """What systemd calls an instance."""
+    return f"relctl-{app}-r{rollout}-{color}-{number}.service"
+
+
+class Units:
+    """See `Launcher`. `place`: a directory of ours on tmpfs, for sockets. Needs root."""
+
+    def __init__(self, app: str, place: Path) -> None:
+        self._app = app
+        self._place = place
+        self._numbers = itertools.count(1)
+
+    async def hold(self, spec: LaunchSpec) -> Held:
+        return await self._hold(spec, None)
+
+    async def hold_with_output(self, spec: LaunchSpec, output: int) -> Held:
+        return await self._hold(spec, os.dup(output))
+
+    def adopted(self, unit: str, pidfd: int) -> Ending | None:
+        return _UnitEnd(unit, os.dup(pidfd)) if unit else None
+
+    async def unleash(self, unit: str) -> None:
+        if unit:
+            await asyncio.to_thread(_tell, "set-property", "--runtime", unit, "CPUWeight=100")
+
+    async def forget(self, unit: str) -> None:
+        if unit:
+            await asyncio.to_thread(forget, unit)
+
+    def sweep(self, keep: Iterable[str]) -> None:
+        """Forget units of this app that are over and that nobody waits for; blocks."""
+        wanted = set(keep)
+        ours = re.compile(
+            rf"relctl-{re.escape(self._app)}-(r\d+-(blue|green)-\d+|run-\d+-\d+)\.service"
+        )
+        listed = _run(
+            ["systemctl", "list-units", "--all", "--plain", "--no-legend", "relctl-*.service"]
+        )
+        for line in listed.stdout.splitlines():
+            name = line.partition(" ")[0]
+            if ours.fullmatch(name) and name not in wanted and _over(_properties(name)):
+                forget(name)
+
+    async def _hold(self, spec: LaunchSpec, output: int | None) -> Held:
+        spawning = asyncio.get_running_loop().run_in_executor(None, self._spawn, spec, output)
+        try:
+            born = await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            spawning.add_done_callback(_send_away)
+            raise
+        return Held(spec, born, _UnitEnd(born.unit, os.dup(born.pidfd)))
+
+    def _spawn(self, spec: LaunchSpec, output: int | None) -> Born:
+        with contextlib.ExitStack() as ends, contextlib.ExitStack() as ours:
+            if output is not None:
+                ends.callback(os.close, output)
+            refuse_nothing(spec)
+            account = find_account(spec.user)
+            unit = spec.unit or Unit(self._own_name(), f"{self._app}: {spec.argv[0]}", self._app)
+            try:
+                if output is None and spec.unit is None:
+                    output = open_log(spec.log, None if account is None else account.uid)
+                    ends.callback(os.close, output)
+                line = ours.enter_context(self._started(unit))
+                pid, _, _ = struct.unpack(
+                    "3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+                )
+                pidfd = os.pidfd_open(pid)
+                ours.callback(os.close, pidfd)
+                identity = identity_of(pid)
+                with contextlib.suppress(
+                    BrokenPipeError, ConnectionResetError
+                ):  # `let_go` will tell
+                    give_order(line, spec, account, output)
+            except OSError as problem:
+                forget(unit.name)
+                raise refused(spec, problem) from problem
+            if identity is None:
+                forget(unit.name)
+                raise LaunchError(f"cannot start {spec.argv[0]}: {unit.name} ended at once")
+            ours.pop_all()
+            return Born(identity, pidfd, line, unit.name)
+
+    def _own_name(self) -> str:
+        return f"relctl-{self._app}-run-{os.getpid()}-{next(self._numbers)}.service"
+
+    def _started(self, unit: Unit) -> socket.socket:
+        """The line to the main process of a new unit. Raises OSError, LaunchError."""
+        self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._place / f"{unit.name.removesuffix('.service')[-60:]}.sock"
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            try:
+                path.chmod(0o600)
+                listener.listen(1)
+                command = _command(unit, path)
+                ended = _run(command)
+                if ended.returncode != 0 and _leftover(unit.name):
+                    ended = _run(command)
+                if ended.returncode != 0:
+                    said = " ".join(ended.stderr.split())[:300]
+                    raise LaunchError(
+                        f"cannot start {unit.name}: systemd refuses: {said or ended.returncode}",
+                        f"systemctl status {unit.name}",
+                    )
+                listener.settimeout(PATIENCE)
+                line, _ = listener.accept()
+            finally:
+                path.unlink(missing_ok=True)
+        return line
+
+
+_ASKED: set[asyncio.Task[Exit]] = set()
+
+
+class _UnitEnd:
+    """How the main process of a unit ended: what the kernel says, and what PID 1 knows of it."""
+
+    def __init__(self, unit: str, pidfd: int) -> None:
+        self._unit = unit
+        self._pidfd = pidfd
+        # Asked even if nobody waits: the descriptor is closed then. A task that nobody holds is lost.
+        self._asked = asyncio.create_task(self._ask())
+        _ASKED.add(self._asked)
+        self._asked.add_done_callback(_ASKED.discard)
+
+    async def wait(self) -> Exit:
+        return await asyncio.shield(self._asked)
+
+    async def _ask(self) -> Exit:
+        try:
+            found = await exits.wait_exit(self._pidfd, None)
+        finally:
+            os.close(self._pidfd)
+        told = await asyncio.to_thread(how_it_ended, self._unit)
+        known = found if (found.code, found.signal) != (None, None) else told
+        return Exit(known.code, known.signal, told.cause)
+
+
+def how_it_ended(unit: str) -> Exit:
+    """What PID 1 says of a unit whose process is over; blocks, at most some seconds."""
+    until = time.monotonic() + _SETTLE
+    while not _over(now := _properties(unit)):
+        if time.monotonic() > until:
+            return Exit()
+        time.sleep(0.02)
+    status = int(now.get("ExecMainStatus") or 0)
+    match _CODES.get(now.get("ExecMainCode", "")):
+        case "exited":
+            found = Exit(code=status)
+        case "killed" | "dumped":
+            found = Exit(signal=status)
+        case _:
+            found = Exit()
+    return replace(found, cause=_cause(unit, now, found))
+
+
+def _cause(unit: str, now: Mapping[str, str], found: Exit) -> str:
+    if _going_down():
+        return SHUTDOWN
+    if now.get("LoadState") == "not-found" or now.get("ActiveState") == "inactive":
+        return "stopped with systemctl"  # what ends by itself stays loaded
+    if now.get("Result") == "oom-kill" or (found.signal == signal.SIGKILL and _was_oom(unit)):
+        return OUT_OF_MEMORY
+    return ""
+
+
+def forget(unit: str) -> None:
+    """Unload a unit that is over; blocks. Anything else is left as it is."""
+    now = _properties(unit)
+    if not _over(now):
+        return
+    if now.get("ActiveState") == "active":
+        _tell("stop", unit)
+    elif now.get("ActiveState") == "failed":
+        _tell("reset-failed", unit)
+
+
+def _command(unit: Unit, line: Path) -> list[str]:
+    values = {
+        "Type": "exec",
+        "RemainAfterExit": "yes",
+        # The same for both: it is connected once, to be read and written (systemd.exec(5)). The
+        # trampoline puts stderr in the place of stdout.
+        "StandardInput": f"file:{line}",
+        "StandardOutput": f"file:{line}",
+        "StandardError": "journal",
+        "SyslogIdentifier": unit.identifier or "relctl",
+        "LogRateLimitIntervalSec": "0",
+        # SIGTERM to the app's own first process, as reld does it; SIGKILL to what is left then.
+        "KillMode": "mixed",
+        "KillSignal": unit.stop_signal,
+        "TimeoutStopSec": f"{unit.stop_timeout:g}s",
+        # A worker that the kernel kills is its master's business, not the end of the instance.
+        "OOMPolicy": "continue",
+        "LimitNOFILE": "65536",
+        "StartLimitIntervalSec": "0",
+        "CPUWeight": str(WEIGHT_UNTIL_READY),
+    }
+    if unit.memory_max is not None:
+        values["MemoryMax"] = str(unit.memory_max)
+    if unit.tasks_max is not None:
+        values["TasksMax"] = str(unit.tasks_max)
+    properties = [f"--property={name}={value}" for name, value in values.items()]
+    properties += [f"--property=LogExtraFields={name}={value}" for name, value in unit.fields]
+    properties += [f"--property=Before={other}" for other in unit.before]
+    return [
+        "systemd-run", "--quiet", f"--unit={unit.name}", f"--slice={SLICE}",
+        f"--description={unit.description}", *properties,
+        "--", sys.executable, "-I", "-S", TRAMPOLINE, "0",
+    ]  # fmt: skip
+
+
+def _leftover(unit: str) -> bool:
+    """A unit of that name is still loaded, and was over: another try may do."""
+    if _properties(unit).get("LoadState") == "not-found":
+        return False
+    forget(unit)
+    return True
+
+
+def _over(now: Mapping[str, str]) -> bool:
+    """No process of it runs that systemd would call its main one."""
+    state = (now.get("ActiveState"), now.get("SubState"))
+    return state[0] in {"inactive", "failed"} or state == ("active", "exited")
+
+
+def _going_down() -> bool:
+    return _run(["systemctl", "is-system-running"]).stdout.strip() == "stopping"
+
+
+def _was_oom(unit: str) -> bool:
+    """Whether the kernel's OOM killer took a process of it (told by PID 1 itself)."""
+    with Reader(SYSTEM) as reader:
+        reader.this_boot()
+        for match in (f"MESSAGE_ID={_OOM_MESSAGE}", f"UNIT={unit}", "_PID=1"):
+            reader.add_match(match)
+        return any(True for _ in reader)
+
+
+def _properties(unit: str) -> dict[str, str]:
+    """Empty: systemd did not answer."""
+    said = _run(["systemctl", "show", *(f"--property={name}" for name in _SHOWN), unit]).stdout
+    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+
+
+def _tell(*words: str) -> None:
+    ended = _run(["systemctl", *words])
+    if ended.returncode != 0:
+        log.warning("systemctl %s: %s", " ".join(words), ended.stderr.strip())
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=_ENVIRONMENT,
+            timeout=PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"no answer within {PATIENCE:g} s")
+
+
+def _send_away(done: asyncio.Future[Born]) -> None:
+    if done.cancelled() or done.exception() is not None:
+        return
+    born = done.result()
+    born.line.close()
+    os.close(born.pidfd)

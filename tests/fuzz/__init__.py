@@ -1,0 +1,1 @@
+"""Hostile inputs, counted: `python -m tests.fuzz --inputs 25000`."""

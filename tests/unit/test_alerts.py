@@ -1,0 +1,76 @@
+"""What whoever watches the journal is told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from reld.alerts import Alert, raised
+from reld.core.commands import Abort
+from reld.core.model import Kind, Phase
+from tests.unit.core_driver import Driver
+
+
+class Watched(Driver):
+    """Hears the alerts of every step."""
+
+    def tell(self, event):
+        before = self.state
+        super().tell(event)
+        self.alarms = [*getattr(self, "alarms", []), *raised(before, self.state)]
+        return self
+
+
+def serving():
+    driver = Watched().begin(Kind.SWITCH, "v1").rest()
+    driver.alarms.clear()
+    return driver
+
+
+def alerts(driver):
+    return [found.alert for found in driver.alarms]
+
+
+def test_every_kind_has_an_id_of_its_own_that_stays():
+    assert len({str(alert) for alert in Alert}) == len(Alert)
+    assert all(re.fullmatch("[0-9a-f]{32}", alert) for alert in Alert)
+    assert Alert.WENT_BACK == "a5061fdad5ed4bcab4310821c0c41a7e"
+
+
+def test_a_switch_is_told_when_it_begins_and_when_it_is_done():
+    driver = serving().begin(Kind.SWITCH, "v2").rest()
+    assert alerts(driver) == [Alert.BEGAN, Alert.DONE]
+    began, done = driver.alarms
+    assert "rollout 2 began: switch from v1 to v2" in began.text
+    assert done.text.startswith("rollout 2: v2 serves")
+    about = began.about["about"].fields()
+    assert about["RELCTL_ROLLOUT"] == "2"
+    assert about["RELCTL_RELEASE"] == "v2"
+    assert about["MESSAGE_ID"] == Alert.BEGAN
+
+
+def test_a_release_that_dies_while_it_takes_traffic_is_told_to_have_gone_back():
+    driver = serving().begin(Kind.SWITCH, "v2").to(Phase.SHIFTING)
+    driver.dies(driver.candidate.color).rest()
+    assert alerts(driver) == [Alert.BEGAN, Alert.WENT_BACK]
+    assert "v1 serves" in driver.alarms[-1].text
+
+
+def test_an_aborted_rollout_is_told_once():
+    driver = serving().begin(Kind.SWITCH, "v2").to(Phase.SHIFTING)
+    driver.ask(Abort(driver.rollout.id, "aborted by anna"))
+    driver.rest()
+    assert alerts(driver) == [Alert.BEGAN, Alert.WENT_BACK]
+
+
+def test_a_live_release_that_dies_is_told_and_so_is_its_return():
+    driver = serving()
+    driver.dies(driver.state.live)
+    assert alerts(driver)[0] is Alert.DEGRADED
+    driver.rest()
+    assert alerts(driver) == [Alert.DEGRADED, Alert.RECOVERED]
+
+
+def test_the_man_page_lists_every_id():
+    page = (Path(__file__).parents[2] / "packaging/man/reld.8").read_text()
+    assert [alert.name for alert in Alert if alert not in page] == []

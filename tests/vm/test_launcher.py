@@ -1,0 +1,21 @@
+"""The contract of the launchers, systemd's among them: it needs a systemd that is PID 1."""
+
+from __future__ import annotations
+
+from tests.vm import machine
+
+
+def test_both_launchers_keep_the_contract(tester):
+    said = machine.run_pytest(
+        tester,
+        "-v",
+        "tests/contract/test_processes_launch.py",
+        "tests/contract/test_processes_exits.py",
+        "tests/contract/test_processes_tree.py",
+        "tests/contract/test_processes_run.py",
+    )
+    assert said.count("[systemd] PASSED") == said.count("[direct] PASSED") > 30
+
+
+def test_instances_are_units_of_systemd(tester):
+    machine.run_pytest(tester, "tests/vm/boxed_units.py")
