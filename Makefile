@@ -122,18 +122,20 @@ test-vm: $(STAMP) deb
 			missing="$$missing $$package"; \
 	done; \
 	if [ -n "$$missing" ]; then $(call APT_INSTALL,$$missing); fi
-	$(BIN)/python -m tests.vm.roots $(SUITES) $(SUITES:%=%-tester) trixie-builder
-	@$(MAKE) --no-print-directory -k -j$(BOXES) -O vm-trixie-test_build \
-		$(foreach suite,$(SUITES),$(VM_FILES:tests/vm/%.py=vm-$(suite)-%))
+	$(BIN)/python -m tests.vm.roots $(SUITES) $(SUITES:%=%-tester) $(if $(BUILD),trixie-builder)
+	@$(MAKE) --no-print-directory -k -j$(BOXES) -O $(BUILD) \
+		$(foreach suite,$(SUITES),$(FILES:%=vm-$(suite)-%))
 
-# Boxes wait more than they work: so many at a time. test_build has its own suite.
+# Boxes wait more than they work: so many at a time. FILES="gate reboot" are some of the tests;
+# test_build has its own suite.
 BOXES := 4
-VM_FILES := $(filter-out %/test_build.py,$(wildcard tests/vm/test_*.py))
+BUILD := vm-trixie-build
+FILES := $(filter-out build,$(patsubst tests/vm/test_%.py,%,$(wildcard tests/vm/test_*.py)))
 
 # vm-SUITE-FILE: one file of tests on one suite.
 vm-%:
 	@RELCTL_VM_SUITES=$(firstword $(subst -, ,$*)) $(BIN)/python -m pytest -p no:cacheprovider -q \
-		--durations=3 tests/vm/$(lastword $(subst -, ,$*)).py
+		--durations=3 tests/vm/test_$(lastword $(subst -, ,$*)).py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

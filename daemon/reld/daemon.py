@@ -38,7 +38,9 @@ from reld.host.instances import Instances
 from reld.host.keeping import Keeping, keeping
 from reld.host.lanes_watch import LanesWatch
 from reld.host.machine import Machine
+from reld.host.probing import Probing
 from reld.host.releases import Releases
+from reld.host.roster import Roster
 from reld.host.sensor import Sensor
 from reld.host.shown import shown
 from reld.host.snapshots import Snapshots, TodaysAccess
@@ -114,12 +116,14 @@ async def _run(config: Config, places: Places, store: Store, keeps: Keeping) -> 
         return holder[0].state
 
     leases = Leases(places.state, config.name)
-    instances = Instances(state, snapshots, places.logs, keeps.launcher, keeps.words, leases)
+    roster = Roster(state)
+    instances = Instances(roster, snapshots, places.logs, keeps.launcher, keeps.words, leases)
+    probing = Probing(roster, snapshots, keeps.launcher, keeps.words)
     traffic = Traffic(state, gate)
-    vitals = Vitals(state, instances)
+    vitals = Vitals(state, roster)
     sensor = Sensor(state, gate, Checkpoints(places.runtime), vitals)
-    releases = Releases(state, snapshots, instances, keeps.launcher)
-    machine = Machine(instances, releases, traffic, sensor)
+    releases = Releases(state, snapshots, instances, probing, keeps.launcher)
+    machine = Machine(instances, probing, releases, traffic, sensor)
     notes = {"app": config.name, "gate": config.gate.listen}
     if config.external is not None:
         notes["unit"] = config.external.unit or ""
@@ -127,7 +131,7 @@ async def _run(config: Config, places: Places, store: Store, keeps: Keeping) -> 
     saver = StateSaver(store, places.logs, notes, sensor.rows_of, sensor.counts_of)
     found = await _recovered(config, store, gate, instances)
     if keeps.units is not None:
-        await asyncio.to_thread(keeps.units.sweep, instances.units())
+        await asyncio.to_thread(keeps.units.sweep, roster.units())
     await asyncio.to_thread(leases.claim, config, in_use(found))
     engine = Engine(found, machine, saver, boottime, reach)
     holder.append(engine)

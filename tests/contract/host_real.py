@@ -26,7 +26,9 @@ from reld.engine import Engine
 from reld.host.checkpoint import Checkpoints
 from reld.host.instances import Instances
 from reld.host.machine import Machine
+from reld.host.probing import Probing
 from reld.host.releases import Releases
+from reld.host.roster import Roster
 from reld.host.sensor import Sensor
 from reld.host.snapshots import Snapshots
 from reld.host.traffic import Traffic
@@ -129,17 +131,13 @@ class Real(Stage):
         def state() -> State:
             return self.engine.state
 
-        instances = Instances(
-            state,
-            snapshots,
-            places.logs,
-            DIRECT,
-            FileWords(places.logs),
-            Leases(places.state, config.name),
-        )
-        sensor = Sensor(state, self.gate, Checkpoints(self.runtime), Vitals(state, instances))
-        releases = Releases(state, snapshots, instances, DIRECT)
-        machine = Machine(instances, releases, Traffic(state, self.gate), sensor)
+        roster, words = Roster(state), FileWords(places.logs)
+        leases = Leases(places.state, config.name)
+        instances = Instances(roster, snapshots, places.logs, DIRECT, words, leases)
+        probing = Probing(roster, snapshots, DIRECT, words)
+        sensor = Sensor(state, self.gate, Checkpoints(self.runtime), Vitals(state, roster))
+        releases = Releases(state, snapshots, instances, probing, DIRECT)
+        machine = Machine(instances, probing, releases, Traffic(state, self.gate), sensor)
         saver = StateSaver(self.store, places.logs, {}, sensor.rows_of, sensor.counts_of)
         self.between = Between(machine)
         self.boot = boot_id()

@@ -53,7 +53,14 @@ def point_the_site_elsewhere(box: Box, said: str) -> None:
     site = "/etc/nginx/sites-enabled/web"
     if upstream:
         box.write("/etc/nginx/conf.d/upstream.conf", upstream[1] + "\n")
+    master = box.sh("systemctl show -P MainPID nginx").strip()
+    workers = box.sh(f"cat /proc/{master}/task/{master}/children").split()
     box.sh(f"sed -i 's,{before},{after},' {site} && nginx -t 2>&1 && systemctl reload nginx")
+    # `reload` does not wait; who connects to an old worker is cut off by its end.
+    for pid in workers:
+        machine.until(
+            "it to leave", lambda pid=pid: box.run("test", "-d", f"/proc/{pid}").returncode
+        )
 
 
 def test_the_way_out_loses_nothing_and_nothing_of_relctl_is_needed_after_it(serving: Box):

@@ -105,6 +105,10 @@ def test_what_a_terminal_would_obey_is_not_in_a_line(box: Box):
     assert tail(box) == ["red line", "\ufffd\ufffd bytes"]
 
 
+def number(text: str) -> int:
+    return 400 if text == "end" else int(text or "0")
+
+
 def test_following_goes_on_over_rotation_flush_and_vacuum_without_gaps_or_doubles(journal: Box):
     code = (
         f"{READ}import time\n"
@@ -114,6 +118,7 @@ def test_following_goes_on_over_rotation_flush_and_vacuum_without_gaps_or_double
         "end = time.monotonic() + 30\n"
         "while 'end' not in found and time.monotonic() < end:\n"
         "    more = f.more(); found += [e.line for e in more]\n"
+        "    open('/run/read', 'w').write(found[-1])\n"
         "    time.sleep(0 if more else 0.1)\n"
         "time.sleep(1); found += [e.line for e in f.more()]\n"
         "print(' '.join(found))\n"
@@ -121,11 +126,14 @@ def test_following_goes_on_over_rotation_flush_and_vacuum_without_gaps_or_double
     say(journal, "echo before")
     following = journal.start("/usr/bin/python3", "-c", code)
     machine.until("it to follow", lambda: journal.run("test", "-e", "/run/begun").returncode == 0)
-    counting = "for i in $(seq 400); do echo $i; [ $((i % 10)) != 0 ] || sleep 0.1; done; echo end"
+    counting = "for i in $(seq 400); do echo $i; echo $i > /run/said; [ $((i % 10)) != 0 ] || sleep 0.1; done; echo end"
     speaking = threading.Thread(target=say, args=(journal, counting))
     speaking.start()
     for _ in range(3):
         journal.sh("sleep 0.5; journalctl --rotate")
+    # What is thrown away now has been read: nobody can follow what is gone.
+    said_so_far = int(journal.sh("cat /run/said"))
+    machine.until("it to read so far", lambda: number(journal.sh("cat /run/read")) >= said_so_far)
     journal.sh("journalctl --flush; journalctl --vacuum-files=2 2>&1")
     speaking.join(30)
     said, wrong = following.communicate(timeout=40)

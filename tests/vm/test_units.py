@@ -70,17 +70,6 @@ def test_systemd_brings_reld_back_however_often_it_is_killed(serving: Box):
     assert machine.pids(serving) == before
 
 
-def test_a_reboot_brings_the_live_release_back(serving: Box):
-    serving.sh("relctl switch v2 2>&1")
-    seconds = serving.reboot()
-    machine.until("v2 to serve", lambda: machine.release(serving) == "v2")
-    assert machine.until("both", lambda: len(machine.pids(serving)) == 2)
-    gate = serving.sh("systemctl show -P MainPID relctl-gate@web").strip()
-    assert gate == serving.sh("cat /run/relctl/web/gate/gate.pid").strip()
-    assert serving.sh("systemctl --failed --no-legend") == ""
-    print(f"reboot: {seconds:.1f} s")
-
-
 def test_the_first_switch_after_a_reboot_goes_through_the_gate_that_systemd_started(serving: Box):
     serving.reboot()
     machine.until("v1 to serve", lambda: machine.release(serving) == "v1")
@@ -90,23 +79,6 @@ def test_the_first_switch_after_a_reboot_goes_through_the_gate_that_systemd_star
     assert load.failed == []
     assert machine.release(serving) == "v2"
     assert serving.sh("systemctl show -P MainPID relctl-gate@web") == gate
-
-
-def test_a_reboot_in_the_middle_of_a_rollout_ends_with_one_release(serving: Box):
-    serving.sh("relctl switch v2 --step-time 20s --no-wait")
-    machine.until("traffic to move", lambda: machine.status(serving)["rollout"]["percent"])
-    serving.reboot()
-    machine.until("the end", lambda: machine.status(serving)["rollout"] is None, 60)
-    live = machine.status(serving)["release"]
-    machine.until(f"{live} to serve", lambda: machine.release(serving) == live)
-    assert machine.until("both", lambda: len(machine.pids(serving)) == 2)
-    assert live == "v1"  # not committed: back
-
-
-def test_a_power_cut_brings_the_live_release_back(serving: Box):
-    serving.pull_the_plug()
-    serving.boot()
-    machine.until("v1 to serve", lambda: machine.release(serving) == "v1")
 
 
 def test_the_gate_serves_after_a_boot_without_reld(serving: Box):

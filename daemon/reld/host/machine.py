@@ -7,6 +7,7 @@ from reld.core.effects import Effect
 from reld.engine import Post
 from reld.errors import RelctlError
 from reld.host.instances import Instances
+from reld.host.probing import Probing
 from reld.host.releases import Releases
 from reld.host.sensor import Sensor
 from reld.host.traffic import Traffic
@@ -16,9 +17,15 @@ class Machine:
     """The host that reld runs on."""
 
     def __init__(
-        self, instances: Instances, releases: Releases, traffic: Traffic, sensor: Sensor
+        self,
+        instances: Instances,
+        probing: Probing,
+        releases: Releases,
+        traffic: Traffic,
+        sensor: Sensor,
     ) -> None:
         self.instances = instances
+        self.probing = probing
         self.releases = releases
         self.traffic = traffic
         self.sensor = sensor
@@ -45,11 +52,11 @@ class Machine:
             case fx.AwaitExit(number):
                 await self.instances.await_exit(number, post)
             case fx.ProveReady(number):
-                await self.instances.prove_ready(number, post)
+                await self.probing.prove_ready(number, post)
             case fx.CheckReady(number):
-                await self.instances.check_ready(number, post)
+                await self.probing.check_ready(number, post)
             case fx.CheckLive(number):
-                await self.instances.check_live(number, post)
+                await self.probing.check_live(number, post)
             case fx.Stop(number):
                 await self.instances.stop(number, post)
             case fx.Kill(number):

@@ -15,6 +15,7 @@ from reld.engine import Post
 from reld.errors import LaunchError, PrepareError, RelctlError
 from reld.host.eject import Eject
 from reld.host.instances import Instances
+from reld.host.probing import Probing
 from reld.host.snapshots import Snapshots
 from reld.nginx.settings import tcp_port
 from reld.probes.smoke import SmokeCheck, smoke
@@ -38,11 +39,13 @@ class Releases:
         state: Callable[[], State],
         snapshots: Snapshots,
         instances: Instances,
+        probing: Probing,
         launcher: Launcher,
     ) -> None:
         self._state = state
         self._snapshots = snapshots
         self._instances = instances
+        self._probing = probing
         self._launcher = launcher
         self.eject = Eject(state, snapshots)
 
@@ -84,7 +87,7 @@ class Releases:
         live = state.slot(state.live)
         if live is None or live.external:
             return
-        needed = resources.usage(self._instances.members(live)).rss_bytes
+        needed = resources.usage(self._instances.roster.members(live)).rss_bytes
         available = resources.memory_available()
         if needed > available:
             raise PrepareError(
@@ -115,7 +118,7 @@ class Releases:
         slot = self._state().slot(running.old) if running is not None else None
         if running is None or slot is None:
             return
-        why = await self._instances.asked_now(slot)
+        why = await self._probing.asked_now(slot)
         if not why and not slot.external:
             snapshot = await self._snapshots.get(slot.snapshot)
             for check in self._checks(snapshot, slot):

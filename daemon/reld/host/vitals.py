@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from reld.clock import boottime
 from reld.core.model import Color, Identity, Rollout, Slot, State
 from reld.errors import GateError
-from reld.host.instances import Instances
+from reld.host.roster import Roster
 from reld.nginx import connections
 from reld.processes import oom, resources
 from reld.processes.resources import Usage
@@ -44,9 +44,9 @@ class SlotUsage:
 class Vitals:
     """Looks at both slots now and then."""
 
-    def __init__(self, state: Callable[[], State], instances: Instances) -> None:
+    def __init__(self, state: Callable[[], State], roster: Roster) -> None:
         self._state = state
-        self._instances = instances
+        self._roster = roster
         self._seen: dict[tuple[Color, str], deque[tuple[float, Usage]]] = {}
         self._uses: dict[Color, SlotUsage] = {}
 
@@ -62,7 +62,7 @@ class Vitals:
         now = boottime()
         seen, uses = {}, {}
         for slot in state.slots:
-            members = self._instances.members(slot)
+            members = self._roster.members(slot)
             if state.live is slot.color:
                 _protect(members)
             if not members:

@@ -1,13 +1,11 @@
 """The systemd launcher: each instance is a transient unit of PID 1, with its own cgroup, journal and limits.
 
 The same two steps as in launch.py: systemd connects the standard input and output of the unit's main
-process, the trampoline, to a socket of ours, and who is at its other end is what the kernel says (SO_PEERCRED). When
-reld dies before the word, the socket ends and so does the trampoline.
+process, the trampoline, to a socket of ours, and who is at its other end is what the kernel says
+(SO_PEERCRED). When reld dies before the word, the socket ends and so does the trampoline.
 
 A unit stays loaded when its process is over (RemainAfterExit=, and a failed one anyway), so that how it
 ended is known to a reld that was away. `forget` ends that.
-
-Written with systemd 252 in mind, by its own commands: a call to PID 1 is rare here, and costs some 10 ms.
 """
 
 from __future__ import annotations
@@ -18,22 +16,15 @@ import itertools
 import logging
 import os
 import re
-import signal
 import socket
 import struct
-import subprocess
 import sys
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
 
-from systemd.journal import SYSTEM, Reader
-
-from reld.core.model import OUT_OF_MEMORY, SHUTDOWN, Color, Exit
+from reld.core.model import Color, Exit
 from reld.errors import LaunchError
-from reld.processes import exits
-from reld.processes.environment import DEFAULT_PATH
+from reld.processes import exits, pid1
 from reld.processes.held import Born, Held, find_account, give_order, refuse_nothing, refused
 from reld.processes.identity import identity_of
 from reld.processes.launch import TRAMPOLINE
@@ -43,28 +34,8 @@ from reld.processes.spec import Ending, LaunchSpec, Unit
 log = logging.getLogger("reld.units")
 
 SLICE = "relctl.slice"
-PATIENCE = 20.0
-"""Seconds that systemd may take for one answer."""
 WEIGHT_UNTIL_READY = 20
 """Of 100: a release that starts must not take the processor from the one that serves."""
-_SETTLE = 5.0  # seconds that PID 1 may take to reap what it was told of
-_ENVIRONMENT = {
-    "PATH": DEFAULT_PATH,
-    "LC_ALL": "C.UTF-8",
-    "SYSTEMD_COLORS": "0",
-    "SYSTEMD_PAGER": "",
-}
-_SHOWN = (
-    "LoadState",
-    "ActiveState",
-    "SubState",
-    "Result",
-    "ExecMainPID",
-    "ExecMainCode",
-    "ExecMainStatus",
-)
-_OOM_MESSAGE = "fe6faa94e7774663a0da52717891d8ef"  # SD_MESSAGE_UNIT_OUT_OF_MEMORY
-_CODES = {"1": "exited", "2": "killed", "3": "dumped"}  # CLD_* of <signal.h>
 
 
 def unit_name(app: str, rollout: int, color: Color, number: int) -> str:
@@ -91,11 +62,11 @@ class Units:
 
     async def unleash(self, unit: str) -> None:
         if unit:
-            await asyncio.to_thread(_tell, "set-property", "--runtime", unit, "CPUWeight=100")
+            await asyncio.to_thread(pid1.tell, "set-property", "--runtime", unit, "CPUWeight=100")
 
     async def forget(self, unit: str) -> None:
         if unit:
-            await asyncio.to_thread(forget, unit)
+            await asyncio.to_thread(pid1.forget, unit)
 
     def sweep(self, keep: Iterable[str]) -> None:
         """Forget units of this app that are over and that nobody waits for; blocks."""
@@ -103,13 +74,9 @@ class Units:
         ours = re.compile(
             rf"relctl-{re.escape(self._app)}-(r\d+-(blue|green)-\d+|run-\d+-\d+)\.service"
         )
-        listed = _run(
-            ["systemctl", "list-units", "--all", "--plain", "--no-legend", "relctl-*.service"]
-        )
-        for line in listed.stdout.splitlines():
-            name = line.partition(" ")[0]
-            if ours.fullmatch(name) and name not in wanted and _over(_properties(name)):
-                forget(name)
+        for name in pid1.services():
+            if ours.fullmatch(name) and name not in wanted and pid1.over(pid1.properties(name)):
+                pid1.forget(name)
 
     async def _hold(self, spec: LaunchSpec, output: int | None) -> Held:
         spawning = asyncio.get_running_loop().run_in_executor(None, self._spawn, spec, output)
@@ -143,10 +110,10 @@ class Units:
                 ):  # `let_go` will tell
                     give_order(line, spec, account, output)
             except OSError as problem:
-                forget(unit.name)
+                pid1.forget(unit.name)
                 raise refused(spec, problem) from problem
             if identity is None:
-                forget(unit.name)
+                pid1.forget(unit.name)
                 raise LaunchError(f"cannot start {spec.argv[0]}: {unit.name} ended at once")
             ours.pop_all()
             return Born(identity, pidfd, line, unit.name)
@@ -165,16 +132,16 @@ class Units:
                 path.chmod(0o600)
                 listener.listen(1)
                 command = _command(unit, path)
-                ended = _run(command)
+                ended = pid1.run(command)
                 if ended.returncode != 0 and _leftover(unit.name):
-                    ended = _run(command)
+                    ended = pid1.run(command)
                 if ended.returncode != 0:
                     said = " ".join(ended.stderr.split())[:300]
                     raise LaunchError(
                         f"cannot start {unit.name}: systemd refuses: {said or ended.returncode}",
                         f"systemctl status {unit.name}",
                     )
-                listener.settimeout(PATIENCE)
+                listener.settimeout(pid1.PATIENCE)
                 line, _ = listener.accept()
             finally:
                 path.unlink(missing_ok=True)
@@ -203,48 +170,9 @@ class _UnitEnd:
             found = await exits.wait_exit(self._pidfd, None)
         finally:
             os.close(self._pidfd)
-        told = await asyncio.to_thread(how_it_ended, self._unit)
+        told = await asyncio.to_thread(pid1.how_it_ended, self._unit)
         known = found if (found.code, found.signal) != (None, None) else told
         return Exit(known.code, known.signal, told.cause)
-
-
-def how_it_ended(unit: str) -> Exit:
-    """What PID 1 says of a unit whose process is over; blocks, at most some seconds."""
-    until = time.monotonic() + _SETTLE
-    while not _over(now := _properties(unit)):
-        if time.monotonic() > until:
-            return Exit()
-        time.sleep(0.02)
-    status = int(now.get("ExecMainStatus") or 0)
-    match _CODES.get(now.get("ExecMainCode", "")):
-        case "exited":
-            found = Exit(code=status)
-        case "killed" | "dumped":
-            found = Exit(signal=status)
-        case _:
-            found = Exit()
-    return replace(found, cause=_cause(unit, now, found))
-
-
-def _cause(unit: str, now: Mapping[str, str], found: Exit) -> str:
-    if _going_down():
-        return SHUTDOWN
-    if now.get("LoadState") == "not-found" or now.get("ActiveState") == "inactive":
-        return "stopped with systemctl"  # what ends by itself stays loaded
-    if now.get("Result") == "oom-kill" or (found.signal == signal.SIGKILL and _was_oom(unit)):
-        return OUT_OF_MEMORY
-    return ""
-
-
-def forget(unit: str) -> None:
-    """Unload a unit that is over; blocks. Anything else is left as it is."""
-    now = _properties(unit)
-    if not _over(now):
-        return
-    if now.get("ActiveState") == "active":
-        _tell("stop", unit)
-    elif now.get("ActiveState") == "failed":
-        _tell("reset-failed", unit)
 
 
 def _command(unit: Unit, line: Path) -> list[str]:
@@ -284,57 +212,10 @@ def _command(unit: Unit, line: Path) -> list[str]:
 
 def _leftover(unit: str) -> bool:
     """A unit of that name is still loaded, and was over: another try may do."""
-    if _properties(unit).get("LoadState") == "not-found":
+    if pid1.properties(unit).get("LoadState") == "not-found":
         return False
-    forget(unit)
+    pid1.forget(unit)
     return True
-
-
-def _over(now: Mapping[str, str]) -> bool:
-    """No process of it runs that systemd would call its main one."""
-    state = (now.get("ActiveState"), now.get("SubState"))
-    return state[0] in {"inactive", "failed"} or state == ("active", "exited")
-
-
-def _going_down() -> bool:
-    return _run(["systemctl", "is-system-running"]).stdout.strip() == "stopping"
-
-
-def _was_oom(unit: str) -> bool:
-    """Whether the kernel's OOM killer took a process of it (told by PID 1 itself)."""
-    with Reader(SYSTEM) as reader:
-        reader.this_boot()
-        for match in (f"MESSAGE_ID={_OOM_MESSAGE}", f"UNIT={unit}", "_PID=1"):
-            reader.add_match(match)
-        return any(True for _ in reader)
-
-
-def _properties(unit: str) -> dict[str, str]:
-    """Empty: systemd did not answer."""
-    said = _run(["systemctl", "show", *(f"--property={name}" for name in _SHOWN), unit]).stdout
-    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
-
-
-def _tell(*words: str) -> None:
-    ended = _run(["systemctl", *words])
-    if ended.returncode != 0:
-        log.warning("systemctl %s: %s", " ".join(words), ended.stderr.strip())
-
-
-def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=_ENVIRONMENT,
-            timeout=PATIENCE,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", f"no answer within {PATIENCE:g} s")
 
 
 def _send_away(done: asyncio.Future[Born]) -> None:
