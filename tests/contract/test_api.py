@@ -320,6 +320,24 @@ async def test_stopping_the_server_ends_the_streams(api: Running) -> None:
     stream.writer.close()
 
 
+async def test_who_was_let_in_before_the_server_stops_is_answered(api: Running) -> None:
+    reader, writer = await connect(api.path)
+    while not api.server.connected:
+        await asyncio.sleep(0)
+    stopping = asyncio.create_task(api.server.stop())
+    await asyncio.sleep(0.05)
+    writer.write(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await read_head(reader))[0] == 200
+    await asyncio.wait_for(stopping, 5)
+    writer.close()
+
+
+async def test_who_says_nothing_does_not_keep_the_server_from_stopping(api: Running) -> None:
+    _, writer = await connect(api.path)
+    await asyncio.wait_for(api.server.stop(), 5)
+    writer.close()
+
+
 async def test_log_lines_are_given_and_the_end_is_the_end(api: Running) -> None:
     stream = await Stream.open(api.path, "/v1/logs?slot=blue&lines=5")
     assert await stream.line() == api.service.log[0]

@@ -46,6 +46,9 @@ class Room:
         self._of_one = of_one
         self._held: dict[int, dict[Connection, None]] = {}
         self._followers: Counter[int] = Counter()
+        self._silent: set[Connection] = set()
+        self._all_heard = asyncio.Event()
+        self._all_heard.set()
 
     def enter(self, uid: int, connection: Connection) -> None:
         """Raises answers.Crowded."""
@@ -68,6 +71,23 @@ class Room:
         held.pop(connection, None)
         if not held:
             self._held.pop(uid, None)
+
+    def accepted(self, connection: Connection) -> None:
+        """It has not asked for anything yet."""
+        self._silent.add(connection)
+        self._all_heard.clear()
+
+    def heard(self, connection: Connection) -> None:
+        """What it asked for is being answered, or it is gone."""
+        self._silent.discard(connection)
+        if not self._silent:
+            self._all_heard.set()
+
+    async def hear_all(self, within: float) -> None:
+        """Returns when everybody who was let in has been heard once, after `within` seconds at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._all_heard.wait()
 
     @contextlib.contextmanager
     def following(self, uid: int) -> Iterator[None]:
@@ -95,6 +115,7 @@ class Connection(web.RequestHandler):
         self._bytes = 0
         self._heads = 0
         self._end = b""
+        room.accepted(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)
@@ -104,6 +125,7 @@ class Connection(web.RequestHandler):
         except (answers.Crowded, NotPermitted) as trouble:
             transport.write(answers.alone(trouble))
             transport.close()
+            self._room.heard(self)
             return
         self._uid, self._wire = uid, transport
         super().connection_made(transport)
@@ -134,6 +156,7 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_waiting()
+        self._room.heard(self)
         if self._uid is not None:
             self._room.leave(self._uid, self)
             super().connection_lost(exc)
@@ -149,6 +172,7 @@ class Connection(web.RequestHandler):
     def served(self) -> Iterator[None]:
         """While its request is being answered a client may be as slow as it likes."""
         self._stop_waiting()
+        self._room.heard(self)
         self._bytes, self._heads = 0, max(0, self._heads - 1)
         try:
             yield

@@ -111,6 +111,9 @@ class Server:
         if self._listening is not None:
             self._listening.close()
             self._listening = None
+        # Who was let in a moment ago is answered, too: the next reld does not know of them.
+        await asyncio.sleep(0)
+        await self._room.hear_all(_LAST_WORDS)
         if self._changes:
             await asyncio.wait(self._changes, timeout=_LAST_WORDS)
         if self._web is not None:
