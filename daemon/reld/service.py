@@ -22,6 +22,7 @@ from reld.api.requests import Approval, LogRequest, NotFound, RolloutRequest, St
 from reld.api.service import SlotVitals, Vitals
 from reld.api.status import status
 from reld.clock import boottime, offset
+from reld.core import approval as approvals
 from reld.core import commands as c
 from reld.core.events import StoreTrouble
 from reld.core.model import Color, Kind, Outcome, Phase, Rollout, State
@@ -258,6 +259,9 @@ class EngineService:
         if refusal is not None:
             raise _raised(refusal)
         await self._on_disk()
+        running = self.state().rollout
+        if isinstance(command, c.Resume | c.Promote) and running and running.awaits_approval:
+            words = f"is not held by this any longer, but waits for {approvals.wanted(running)}"
         return {"id": number, "message": f"rollout {number} {words}"}
 
     def _todays_config(self, kind: Kind) -> settings.Config:
