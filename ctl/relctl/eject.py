@@ -13,7 +13,7 @@ from relctl.cli import Call, begin, calling, command, staying
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="where it goes [external.address, else 8000]"
 )
-@click.option("--unit", metavar="NAME", help="what its unit is called [the app's name]")
+@click.option("--unit", metavar="NAME", help="what its unit is called: APP, or APP-NAME [APP]")
 @click.option("--dry-run", is_flag=True, help="print the units and what is left to do, do nothing")
 @click.option("--force", is_flag=True, help="also where two copies may not fit into the memory")
 @staying

@@ -36,7 +36,7 @@ from reld.config_toml import Document, Findings, Key, MalformedError, nearest, p
 from reld.errors import ConfigError
 
 LARGEST = 1 << 20  # bytes; no honest config comes near it
-GATE_USER = "www-data"  # the user of Debian's nginx workers
+GATE_USERS = ("www-data", "relctl-gate")  # Debian's nginx workers; the gate, see nginx/owner.py
 FIRST_PORT, BLOCK = 21000, 100
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
@@ -256,12 +256,13 @@ def _check_user(app: App, uid: int, findings: Findings) -> None:
             )
         return
     ids = {}
-    for name in (app.user, GATE_USER):
+    for name in (app.user, *GATE_USERS):
         try:
             ids[name] = pwd.getpwnam(name).pw_uid
         except KeyError:
             continue
-    if app.user == GATE_USER or ids.get(app.user, -1) == ids.get(GATE_USER):
+    uids = {ids[name] for name in GATE_USERS if name in ids}
+    if app.user in GATE_USERS or ids.get(app.user) in uids:
         expected = "a user of its own: nginx's could read and signal the app"
         findings.add(key, f"{app.user} is the user of nginx", expected)
     elif app.user not in ids:

@@ -95,7 +95,7 @@ async def serve(config: Config, places: Places, launcher: str) -> None:
     scarce.prepare(asyncio.get_running_loop())
     for place in (places.state, places.runtime, places.logs):
         place.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(PermissionError):
+    with contextlib.suppress(OSError):
         places.logs.chmod(0o700)  # their names are releases'; the app itself writes to what is open
     settings = gate_settings(config, places, keeps.gate_unit)
     with only_one(config.name, (places.state, places.runtime)):

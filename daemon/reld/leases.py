@@ -92,6 +92,15 @@ class Leases:
             self._write(config, taken | set(found))
         return found
 
+    def others(self, port: int) -> str:
+        """The other app whose instances or gate this port is for; "" = there is none."""
+        for _, lease in self._others():
+            gate = {tcp_port(address) for address in lease.gate}
+            its = port in lease.range or port in lease.ports or port in gate
+            if its and Path(lease.config).exists():
+                return lease.app
+        return ""
+
     def _write(self, config: Config, taken: Iterable[int]) -> None:
         chosen, gate = config.ports.range, config.gate
         at = tuple(address for address in (gate.listen, gate.status) if address)

@@ -100,6 +100,12 @@ def test_a_release_is_unpacked(place: Path, packed):
     clean(place, but=("v2",))
 
 
+def test_an_empty_directory_is_no_release(place: Path):
+    done = ask(place, "upload v2", archive(entry("./", type=tarfile.DIRTYPE)))
+    assert (done.returncode, done.stderr) == (1, b"cannot take v2: there is nothing in it\n")
+    clean(place)
+
+
 def test_what_real_tar_makes_of_a_tree_is_taken(place: Path, tmp_path: Path):
     tree = tmp_path / "outside"
     tree.unlink()

@@ -226,3 +226,14 @@ def test_where_nothing_can_be_written_a_port_is_found_all_the_same(machine, monk
 
     monkeypatch.setattr(leases.durable, "replace", full)
     assert machine.leases("web").pick(config, 1, ())
+
+
+def test_it_is_known_which_port_is_for_another_app(machine):
+    machine.config("web")
+    machine.config("shop", '[gate]\nlisten = "127.0.0.1:8090"\n[ports]\nrange = "23000-23009"\n')
+    machine.start("web")
+    machine.start("shop")
+    asked = [machine.leases("web").others(port) for port in (8090, 23005, 8080, 8000)]
+    assert asked == ["shop", "shop", "", ""]
+    (machine.etc / "shop.toml").unlink()
+    assert machine.leases("web").others(8090) == ""

@@ -112,6 +112,8 @@ def test_reld_is_killed_while_going_back_and_it_goes_on_going_back(phase: str) -
             rig.wait_share(50)
             load.wait_for(20)
             back = rig.relctl_begun("rollback")
+            assert back.stdout is not None
+            assert "rollout 2" in back.stdout.readline()  # it was told the number
             rig.wait_phase(phase)
             rig.kill_reld()
             load.wait_for(20)

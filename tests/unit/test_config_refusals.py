@@ -101,6 +101,14 @@ REPLACED = [
     ),
     (
         '"nobody"',
+        '"relctl-gate"',
+        (
+            "4: app.user: relctl-gate is the user of nginx;"
+            " expected a user of its own: nginx's could read and signal the app"
+        ),
+    ),
+    (
+        '"nobody"',
         '"no-such-user"',
         (
             "4: app.user: there is no user no-such-user;"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reld.core import events as ev
-from reld.core.effects import Spawn, todo
-from reld.core.model import InstanceState, Phase
+from reld.core.effects import ProveReady, Reload, Spawn, todo
+from reld.core.model import InstanceState, Kind, Phase
 from reld.core.routing import wanted
 from tests.unit.core_driver import POLICY, Driver, steady, switching, with_policy
 
@@ -61,6 +61,41 @@ def test_the_others_serve_alone_until_the_robbed_one_is_back():
     then = driver.state.gate.verified.routing.default
     assert then is not None
     assert set(then.addresses) == {FRESH, other}
+
+
+def test_a_fix_ships_while_a_robbed_app_starts_again_and_again_elsewhere():
+    driver = with_its_port_taken(steady(policy=ONE), FRESH)
+    # It runs, but never gets ready there; v2 does.
+    v1 = (ProveReady,)
+    driver.until(lambda s: s.gate.verified.routing == wanted(s), without=v1)
+    driver.until(lambda s: driver.live.instances[0].state is InstanceState.STARTING, without=v1)
+    driver.begin(Kind.SWITCH, "v2", ONE)
+    driver.until(lambda s: driver.rollout.addresses != () and len(s.slots) == 2, without=v1)
+    (new,) = driver.candidate.instances
+    driver.until(lambda s: driver.candidate.instances[0].runs, without=v1)
+    driver.until(
+        lambda s: driver.candidate.instances[0].state is InstanceState.STARTING, without=v1
+    )
+    while driver.phase is Phase.STARTING:
+        driver.tell(ev.ReadinessProbed(new.number, passed=True))
+    driver.until(lambda s: driver.phase is not Phase.PROVING, without=v1)
+    assert not driver.old.dead
+    assert driver.phase is Phase.COMMITTING
+    assert driver.until(lambda s: s.rollout is None, without=v1).live.release == "v2"
+
+
+def test_one_that_is_unready_is_named_rather_than_nobody():
+    driver = with_its_port_taken(steady(policy=ONE), FRESH)
+    driver.until(lambda s: driver.live.instances[0].state is InstanceState.READY, without=(Reload,))
+    number = driver.live.instances[0].number
+    driver.until(lambda s: s.gate.in_flight is not None, without=(Reload,))
+    for _ in range(3):
+        driver.tell(ev.ReadinessProbed(number, passed=False, detail="503"))
+    assert driver.live.instances[0].state is InstanceState.UNREADY
+    driver.reload_ends(ev.End.VERIFIED)
+    now = wanted(driver.state).default
+    assert now is not None
+    assert now.addresses == (FRESH,)
 
 
 def test_an_old_slot_that_is_robbed_in_the_middle_of_a_rollout_leaves_its_lanes_to_the_candidate():

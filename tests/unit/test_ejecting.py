@@ -10,9 +10,12 @@ import pytest
 from reld import ejecting
 from reld.api.requests import Options, rollout_request
 from reld.config import App, Config, External, PortRange, Ports, Readiness
-from reld.core.model import Kind, Phase, Rollout
+from reld.core.model import Kind, Phase, Rollout, State
 from reld.core.policy import Policy
-from reld.errors import BadRequest
+from reld.errors import BadRequest, PrepareError
+from reld.host.eject import Eject, check_names
+from reld.host.snapshots import Snapshots
+from reld.plain_units import PlainUnits
 
 CONFIG = Config(
     "web", Path("/web.toml"), App(("x",), "/{release}"), Ports(PortRange(1, 2)), Readiness()
@@ -43,6 +46,23 @@ def test_the_line_to_change_and_the_commands_that_end_it_are_told():
     assert "proxy_pass http://127.0.0.1:8080 -> http://127.0.0.1:8000" in told
     assert "systemctl disable --now reld@web.socket reld@web relctl-gate@web" in told
     assert "apt remove relctl" in told
+
+
+@pytest.mark.parametrize("unit", ["locale", "syslog", "relctl-web-r8-blue-12", "website", "web."])
+def test_an_operator_may_not_take_a_name_of_anybody_else(unit):
+    with pytest.raises(PrepareError, match=f"cannot eject to {unit}.service: web's unit is called"):
+        check_names("web", unit, PlainUnits((), ()))
+
+
+@pytest.mark.parametrize("unit", ["web", "web-plain"])
+def test_a_name_of_the_app_is_free_to_take(unit):
+    check_names("web", unit, PlainUnits((), ()))
+
+
+def test_a_port_of_another_app_is_refused():
+    eject = Eject(State, Snapshots(None, CONFIG), {9090: "shop"}.get)
+    with pytest.raises(PrepareError, match="port 9090: it is of the app shop"):
+        eject._check_ports((9090,))
 
 
 def test_several_units_need_an_upstream():

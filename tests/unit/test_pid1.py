@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from reld.core.model import OUT_OF_MEMORY, SHUTDOWN, Exit
@@ -56,3 +58,13 @@ def test_a_unit_that_is_gone_was_stopped_by_somebody(says):
 def test_a_systemd_that_does_not_answer_leaves_it_unknown(says, monkeypatch):
     monkeypatch.setattr(pid1, "_SETTLE", 0.05)
     assert says({}) == Exit()
+
+
+def test_a_systemctl_that_cannot_be_started_is_one_that_does_not_answer(monkeypatch):
+    def no_memory(*_args, **_more):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(pid1.subprocess, "run", no_memory)
+    monkeypatch.setattr(pid1, "_SETTLE", 0.05)
+    assert pid1.how_it_ended("relctl-web-r1-blue-1.service") == Exit()
+    pid1.forget("relctl-web-r1-blue-1.service")

@@ -25,7 +25,7 @@ from reld.core.model import (
     Rollout,
     State,
 )
-from reld.core.routing import exposed, settled
+from reld.core.routing import answers_somewhere, exposed, settled
 from reld.core.turns import (
     TOLD_AFTER,
     bake_unproven,
@@ -121,7 +121,8 @@ def proving(state: State, rollout: Rollout, at: float) -> State:
     if rollout.awaits_approval:
         return wait(state, rollout, wanted(rollout))
     old = state.slot(rollout.old)
-    if old is None or old.dead:  # nothing to protect: the fix must be able to ship
+    # Nothing to protect: the fix must be able to ship. Nobody is served by a slot without an address.
+    if old is None or old.dead or not answers_somewhere(state, old):
         return enter(state, replace(rollout, moved=True), Phase.COMMITTING, at)
     return enter(state, rollout, Phase.ADMITTING, at)
 

@@ -77,10 +77,18 @@ def target_of(state: State, slot: Slot) -> Target | None:
         return Target(slot.color, slot.release, healthy)
     ours = {i.address for i in slot.instances if not i.robbed}
     for target in (state.gate.verified.routing.default, state.gate.verified.routing.candidate):
-        if target is not None and target.color is slot.color and ours >= set(target.addresses):
+        if target is None or target.color is not slot.color or not target.addresses:
+            continue
+        if ours >= set(target.addresses):
             return target
     known = tuple(i.address for i in slot.instances if i.was_ready)
     return Target(slot.color, slot.release, known) if known or state.live is slot.color else None
+
+
+def answers_somewhere(state: State, slot: Slot) -> bool:
+    """Some address of the slot can be given requests. Not so while a stranger has all its ports."""
+    target = target_of(state, slot)
+    return target is not None and bool(target.addresses)
 
 
 def wanted(state: State) -> Routing:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from reld.core.events import UnitsFailed, UnitsRemoved
 from reld.core.model import Rollout, Slot, State
-from reld.core.units import plain_name
+from reld.core.units import may_be_called, plain_name
 from reld.engine import Post
 from reld.errors import LaunchError, PrepareError
 from reld.host.snapshots import Snapshots
@@ -48,9 +48,14 @@ def why_impossible() -> str:
 
 
 class Eject:
-    def __init__(self, state: Callable[[], State], snapshots: Snapshots) -> None:
+    """`others`: the other app of this machine that a port is for, or ""."""
+
+    def __init__(
+        self, state: Callable[[], State], snapshots: Snapshots, others: Callable[[int], str]
+    ) -> None:
         self._state = state
         self._snapshots = snapshots
+        self._others = others
 
     async def prepared(self, rollout: Rollout) -> tuple[str, ...]:
         """Addresses of the units to be. Raises PrepareError, StoreError."""
@@ -68,7 +73,7 @@ class Eject:
         numbers = _ports(rollout)
         await asyncio.to_thread(self._check_ports, numbers)
         units = await self._units(rollout)
-        await asyncio.to_thread(_check_names, units)
+        await asyncio.to_thread(check_names, state.app, rollout.unit, units)
         return tuple(f"127.0.0.1:{port}" for port in numbers)
 
     def _check_ports(self, numbers: tuple[int, ...]) -> None:
@@ -78,6 +83,9 @@ class Eject:
         for port in numbers:
             if port > 65535 or port in config.ports.range or port in gate:
                 raise PrepareError(f"cannot eject to port {port}: it is reld's own, or none", hint)
+            other = self._others(port)
+            if other:
+                raise PrepareError(f"cannot eject to port {port}: it is of the app {other}", hint)
             taken = ports.listener(port)
             if taken is not None:
                 raise PrepareError(f"cannot eject to port {port}: {taken} has it", hint)
@@ -136,8 +144,9 @@ def _ports(rollout: Rollout) -> tuple[int, ...]:
     return tuple(range(rollout.port, rollout.port + rollout.policy.slot.instances))
 
 
-def _check_names(units: PlainUnits) -> None:
-    hint = "relctl eject --unit NAME"
+def check_names(app: str, unit: str, units: PlainUnits) -> None:
+    """Raises PrepareError for a name that somebody else has, or may come to have."""
+    hint = f"relctl eject --unit {app}-NAME"
     for file in units.files:
         if os.path.lexists(file.path):
             raise PrepareError(f"cannot eject to {file.path}: it is there already", hint)
@@ -145,6 +154,10 @@ def _check_names(units: PlainUnits) -> None:
         known = _run("systemctl", "show", "--property=LoadState", "--value", f"{name}.service")
         if known.stdout.strip() != "not-found":
             raise PrepareError(f"cannot eject to {name}.service: systemd has one already", hint)
+    if not may_be_called(unit, app):
+        raise PrepareError(
+            f"cannot eject to {unit}.service: {app}'s unit is called {app}, or {app}-NAME", hint
+        )
 
 
 def _placed(app: str, do: str, units: PlainUnits, patience: float) -> str:

@@ -43,6 +43,8 @@ log = logging.getLogger("reld.instances")
 
 LAUNCH_PATIENCE = 5.0
 """Seconds that the end of a launch may take to explain the exit of its process."""
+WORDS_PATIENCE = 3.0
+"""Seconds that its last words may take: the guard waits for the news of the exit."""
 DAEMON_TIME = 0.05
 """Seconds that a program needs to fork twice: only then it can be told from one that just ended."""
 
@@ -66,6 +68,7 @@ class Instances:
         self._launcher = launcher
         self._words = words
         self._leases = leases
+        self._leasing = asyncio.Lock()
 
     def adopt_all(self, slots: Iterable[Slot], app: str) -> frozenset[int]:
         """Take over what an earlier reld started; the numbers of those that live."""
@@ -124,9 +127,15 @@ class Instances:
 
     async def lease(self, count: int) -> tuple[str, ...]:
         """So many free addresses, ours from now on. Raises PrepareError."""
-        config, taken = self._snapshots.config, in_use(self._state())
-        found = await asyncio.to_thread(self._leases.pick, config, count, taken)
+        async with self._leasing:
+            # One at a time: whoever got ports posts them before the next one looks at the state.
+            config, taken = self._snapshots.config, in_use(self._state())
+            found = await asyncio.to_thread(self._leases.pick, config, count, taken)
         return tuple(f"127.0.0.1:{port}" for port in found)
+
+    def others(self, port: int) -> str:
+        """The other app that this port is for; "" = there is none. Blocks."""
+        return self._leases.others(port)
 
     async def _another_port(self) -> str:
         try:
@@ -165,11 +174,13 @@ class Instances:
         why = ""
         if found.code == 0 and not instance.was_ready:
             await asyncio.sleep(DAEMON_TIME)
-        with contextlib.suppress(StoreError):  # an exit is told even if the disk is lost
-            snapshot = await self._snapshots.get(slot.snapshot)
-            said = await asyncio.to_thread(
-                self._words.last, slot.release, number, instance.identity
-            )
+        # An exit is told even if the disk is lost, or does not answer.
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(WORDS_PATIENCE):
+                snapshot = await self._snapshots.get(slot.snapshot)
+                said = await asyncio.to_thread(
+                    self._words.last, slot.release, number, instance.identity
+                )
             why = why_it_ended(snapshot, instance, running, found, said)
         post(Exited(number, found, why))
 

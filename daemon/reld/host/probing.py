@@ -53,10 +53,13 @@ class Probing:
         await self._ask(number, post, spec, snapshot.readiness.interval)
 
     async def check_ready(self, number: int, post: Post) -> None:
-        slot, instance = self._roster.find(number)
         running = self._roster.running.get(number)
-        if running is not None:
-            await self._launcher.unleash(running.unit)
+        unit = "" if running is None else running.unit
+        # Beside each other: a PID 1 that does not answer must not keep us from looking.
+        await asyncio.gather(self._launcher.unleash(unit), self._keep_checking(number, post))
+
+    async def _keep_checking(self, number: int, post: Post) -> None:
+        slot, instance = self._roster.find(number)
         await asyncio.sleep(CHECK_EVERY)
         if slot.external:
             await self._ask(number, post, await self._external_probe(slot, instance), CHECK_EVERY)

@@ -47,7 +47,7 @@ class Releases:
         self._instances = instances
         self._probing = probing
         self._launcher = launcher
-        self.eject = Eject(state, snapshots)
+        self.eject = Eject(state, snapshots, instances.others)
 
     async def prepare(self, rollout: int, post: Post) -> None:
         running = self._state().rollout

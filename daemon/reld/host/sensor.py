@@ -135,6 +135,7 @@ class Sensor:
                 return True
             if self._watching is None or self._watching.rollout.id != rollout:
                 self._watching = self._opened(running)
+                self._save()  # else a reld that dies within a second leaves no trace of this watch
             self._watching.follows(running, int(time.time()))
             more = self._read_some()
             if not more:

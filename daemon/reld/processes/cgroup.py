@@ -31,11 +31,18 @@ def pids(group: Path) -> frozenset[int]:
 
 def _path(pid: int) -> str:
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-            hierarchy, _, path = line.split(":", 2)
-            if hierarchy == "0":
-                return path
+        return _systemd_s(Path(f"/proc/{pid}/cgroup").read_text())
     return ""
+
+
+def _systemd_s(memberships: str) -> str:
+    """Version 2, or, on a machine with version 1 alone, systemd's own hierarchy."""
+    found = {}
+    for line in memberships.splitlines():
+        _, name, path = line.split(":", 2)
+        found[name] = path
+    version_2 = found.get("", "/")
+    return version_2 if version_2 != "/" else found.get("name=systemd", version_2)
 
 
 @functools.cache

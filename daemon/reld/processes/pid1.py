@@ -5,6 +5,7 @@ By its own commands, of systemd 252 and later: a call is rare here, and costs so
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import subprocess
@@ -118,6 +119,8 @@ def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 1, "", f"no answer within {PATIENCE:g} s")
+    except OSError as problem:  # no memory, process or descriptor for it: as if nobody had answered
+        return subprocess.CompletedProcess(command, 1, "", f"cannot run {command[0]}: {problem}")
 
 
 def _going_down() -> bool:
@@ -126,8 +129,9 @@ def _going_down() -> bool:
 
 def _was_oom(unit: str) -> bool:
     """Whether the kernel's OOM killer took a process of it (told by PID 1 itself)."""
-    with Reader(SYSTEM) as reader:
+    with contextlib.suppress(OSError), Reader(SYSTEM) as reader:
         reader.this_boot()
         for match in (f"MESSAGE_ID={_OOM_MESSAGE}", f"UNIT={unit}", "_PID=1"):
             reader.add_match(match)
         return any(True for _ in reader)
+    return False

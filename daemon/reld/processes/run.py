@@ -48,7 +48,7 @@ async def run(
     """Run a command in a session of its own and wait for its end.
 
     On a timeout and on cancellation its whole tree gets SIGKILL; what it left running after an
-    ordinary end is left alone. Without `output` reld reads what it says and keeps only the end.
+    ordinary end is left alone, unless it was a unit of systemd, which ends as a whole. Without `output` reld reads what it says and keeps only the end.
 
     `env` is the complete environment, `timeout` is in seconds; `argv`, `directory` and `user` are as
     in `LaunchSpec`. stdout and stderr are appended to the file `output`; a hook has one, because a

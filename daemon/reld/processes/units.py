@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import logging
 import os
@@ -19,8 +20,11 @@ import re
 import socket
 import struct
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 from reld.core.model import Color, Exit
 from reld.errors import LaunchError
@@ -32,6 +36,14 @@ from reld.processes.logs import open_log
 from reld.processes.spec import Ending, LaunchSpec, Unit
 
 log = logging.getLogger("reld.units")
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+THREADS = 4
+TELLING = 8.0
+"""Seconds that PID 1 has to tell how a unit ended: the guard waits for that news."""
+_AGAIN_AFTER = 0.5
 
 SLICE = "relctl.slice"
 WEIGHT_UNTIL_READY = 20
@@ -50,6 +62,8 @@ class Units:
         self._app = app
         self._place = place
         self._numbers = itertools.count(1)
+        self._lines = itertools.count(1)
+        _threads()
 
     async def hold(self, spec: LaunchSpec) -> Held:
         return await self._hold(spec, None)
@@ -62,11 +76,11 @@ class Units:
 
     async def unleash(self, unit: str) -> None:
         if unit:
-            await asyncio.to_thread(pid1.tell, "set-property", "--runtime", unit, "CPUWeight=100")
+            await _in_thread(pid1.tell, "set-property", "--runtime", unit, "CPUWeight=100")
 
     async def forget(self, unit: str) -> None:
         if unit:
-            await asyncio.to_thread(pid1.forget, unit)
+            await _in_thread(pid1.forget, unit)
 
     def sweep(self, keep: Iterable[str]) -> None:
         """Forget units of this app that are over and that nobody waits for; blocks."""
@@ -79,13 +93,23 @@ class Units:
                 pid1.forget(name)
 
     async def _hold(self, spec: LaunchSpec, output: int | None) -> Held:
-        spawning = asyncio.get_running_loop().run_in_executor(None, self._spawn, spec, output)
+        spawning = _in_thread(self._spawn, spec, output)
         try:
             born = await asyncio.shield(spawning)
         except asyncio.CancelledError:
-            spawning.add_done_callback(_send_away)
+            # The thread can't be stopped; whatever it still brings to the world is sent away.
+            _keep(self._sent_away(spawning))
             raise
         return Held(spec, born, _UnitEnd(born.unit, os.dup(born.pidfd)))
+
+    async def _sent_away(self, spawning: asyncio.Future[Born]) -> None:
+        try:
+            born = await spawning
+        except (LaunchError, OSError):
+            return
+        born.line.close()
+        await _UnitEnd(born.unit, born.pidfd).wait()
+        await self.forget(born.unit)
 
     def _spawn(self, spec: LaunchSpec, output: int | None) -> Born:
         with contextlib.ExitStack() as ends, contextlib.ExitStack() as ours:
@@ -124,7 +148,8 @@ class Units:
     def _started(self, unit: Unit) -> socket.socket:
         """The line to the main process of a new unit. Raises OSError, LaunchError."""
         self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._place / f"{unit.name.removesuffix('.service')[-60:]}.sock"
+        # Short, as sun_path is (108 bytes); and never one that a unit of an earlier reld waits for.
+        path = self._place / f"{os.getpid()}-{next(self._lines)}.sock"
         path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
@@ -148,7 +173,33 @@ class Units:
         return line
 
 
-_ASKED: set[asyncio.Task[Exit]] = set()
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    """Of its own, and all there from the beginning, see `host.scarce`: a PID 1 that does not answer
+    must not take the threads that reload the gate and read its log.
+    """
+    executor = ThreadPoolExecutor(THREADS, thread_name_prefix="pid1")
+    there = threading.Barrier(THREADS)
+    with contextlib.suppress(RuntimeError):
+        for _ in range(THREADS):
+            executor.submit(there.wait, 10.0)
+    return executor
+
+
+def _in_thread(call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
+    work = functools.partial(call, *args, **kwargs)
+    return asyncio.get_running_loop().run_in_executor(_threads(), work)
+
+
+_KEPT: set[asyncio.Task[Any]] = set()
+
+
+def _keep(work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+    """A task that nobody holds is lost."""
+    task = asyncio.create_task(work)
+    _KEPT.add(task)
+    task.add_done_callback(_KEPT.discard)
+    return task
 
 
 class _UnitEnd:
@@ -157,22 +208,31 @@ class _UnitEnd:
     def __init__(self, unit: str, pidfd: int) -> None:
         self._unit = unit
         self._pidfd = pidfd
-        # Asked even if nobody waits: the descriptor is closed then. A task that nobody holds is lost.
-        self._asked = asyncio.create_task(self._ask())
-        _ASKED.add(self._asked)
-        self._asked.add_done_callback(_ASKED.discard)
+        # Asked even if nobody waits: the descriptor is closed then.
+        self._asked = _keep(self._ask())
 
     async def wait(self) -> Exit:
         return await asyncio.shield(self._asked)
 
     async def _ask(self) -> Exit:
         try:
-            found = await exits.wait_exit(self._pidfd, None)
+            found = await self._kernel_s_word()
         finally:
             os.close(self._pidfd)
-        told = await asyncio.to_thread(pid1.how_it_ended, self._unit)
+        told = Exit()
+        # That it ended is known, and must be heard, whatever keeps PID 1 from saying how.
+        with contextlib.suppress(OSError, RuntimeError):  # a TimeoutError is an OSError
+            async with asyncio.timeout(TELLING):
+                told = await _in_thread(pid1.how_it_ended, self._unit)
         known = found if (found.code, found.signal) != (None, None) else told
         return Exit(known.code, known.signal, told.cause)
+
+    async def _kernel_s_word(self) -> Exit:
+        while True:
+            try:
+                return await exits.wait_exit(self._pidfd, None)
+            except OSError:  # no descriptor to spare at the moment
+                await asyncio.sleep(_AGAIN_AFTER)
 
 
 def _command(unit: Unit, line: Path) -> list[str]:
@@ -216,11 +276,3 @@ def _leftover(unit: str) -> bool:
         return False
     pid1.forget(unit)
     return True
-
-
-def _send_away(done: asyncio.Future[Born]) -> None:
-    if done.cancelled() or done.exception() is not None:
-        return
-    born = done.result()
-    born.line.close()
-    os.close(born.pidfd)
