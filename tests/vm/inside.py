@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.vm.box import Box, CommandFailed
@@ -28,7 +29,7 @@ def run_pytest(box: Box, *arguments: str, seconds: float = 300) -> str:
 
     Raises CommandFailed with it when a test failed, or when there was none.
     """
-    box.write(f"{PLACE}.tar", _packed())
+    box.write(f"{PLACE}.tar", packed(PARTS))
     box.sh(f"rm -rf {PLACE} && mkdir {PLACE} && tar -C {PLACE} -xf {PLACE}.tar")
     box.write(f"{PLACE}/pytest.ini", _OPTIONS)
     line = f"cd {PLACE} && PYTHONDONTWRITEBYTECODE=1 exec python3 -m pytest -q "
@@ -42,12 +43,13 @@ def run_pytest(box: Box, *arguments: str, seconds: float = 300) -> str:
     return said
 
 
-def _packed() -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        for name in PARTS:
+def packed(names: Iterable[str]) -> bytes:
+    """A tar of these parts of the tree, without what Python made of them."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name in names:
             tar.add(TREE / name, name, filter=_source)
-    return packed.getvalue()
+    return made.getvalue()
 
 
 def _source(member: tarfile.TarInfo) -> tarfile.TarInfo | None:

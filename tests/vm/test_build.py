@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 from pathlib import Path
 
 import pytest
 
 from tests.vm import roots
 from tests.vm.box import Box
+from tests.vm.inside import packed
 
 pytestmark = pytest.mark.timeout(900)
 
-TREE = Path(__file__).parents[2]
 SOURCES = (
     "LICENSE", "Makefile", "README.md", "ctl", "daemon", "packaging", "pyproject.toml", "systemd",
 )  # fmt: skip
@@ -22,7 +20,7 @@ SOURCES = (
 def test_debian_13_builds_the_package_and_its_lintian_is_content_with_both(deb: Path):
     with Box([roots.build(roots.builder("trixie"))]) as box:
         box.boot()
-        box.write("/srv/src.tar", _sources())
+        box.write("/srv/src.tar", packed(SOURCES))
         said = box.sh(
             "mkdir /src && tar -C /src -xf /srv/src.tar && make -C /src deb 2>&1", timeout=600
         )
@@ -33,15 +31,3 @@ def test_debian_13_builds_the_package_and_its_lintian_is_content_with_both(deb: 
         names = f"diff <(dpkg -c /srv/{deb.name} | awk '{{print $6}}' | sort) "
         names += f"<(dpkg -c /src/dist/{deb.name} | awk '{{print $6}}' | sort)"
         assert box.run("/bin/bash", "-c", names).stdout == ""
-
-
-def _sources() -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        for name in SOURCES:
-            tar.add(TREE / name, name, filter=_clean)
-    return packed.getvalue()
-
-
-def _clean(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    return None if "__pycache__" in member.name else member

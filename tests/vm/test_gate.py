@@ -120,17 +120,23 @@ def test_another_user_reads_neither_log_nor_config_and_writes_nothing(serving: B
 
 
 def test_links_that_the_gates_user_makes_lead_root_nowhere(serving: Box):
-    serving.sh("echo secret > /root/secret; chmod 600 /root/secret")
-    before = serving.sh("stat -c '%n %U %a %s %Y' /root/secret /etc/passwd; ls /root /etc")
     serving.sh(
-        f"cd {RUN}/gate; ln -s /root/secret requests.log.old; ln -sf /etc/passwd error.log; "
-        "ln -sf /root/made unclean; rm gate.pid; ln -s /etc/made gate.pid",
+        "mkdir -m 700 /srv/closed; echo secret > /srv/closed/secret; chmod 600 /srv/closed/secret"
+    )
+    before = serving.sh(
+        "stat -c '%n %U %a %s %Y' /srv/closed/secret /etc/passwd; ls /srv/closed /etc"
+    )
+    serving.sh(
+        f"cd {RUN}/gate; ln -s /srv/closed/secret requests.log.old; ln -sf /etc/passwd error.log; "
+        "ln -sf /srv/closed/made unclean; rm gate.pid; ln -s /etc/made gate.pid",
         user="relctl-gate",
     )
     # nginx -t cannot write its log: refused, which harms nobody.
     assert "cannot load the gate config" in serving.sh("relctl switch v2 2>&1 || true")
     serving.sh(f"{KILL}; sleep 3; systemctl restart reld@web; sleep 3")
-    after = serving.sh("stat -c '%n %U %a %s %Y' /root/secret /etc/passwd; ls /root /etc")
+    after = serving.sh(
+        "stat -c '%n %U %a %s %Y' /srv/closed/secret /etc/passwd; ls /srv/closed /etc"
+    )
     assert after == before
     serving.sh(f"rm -f {RUN}/gate/error.log {RUN}/gate/gate.pid", user="relctl-gate")
     machine.until("v1 to serve", lambda: machine.release(serving) == "v1")

@@ -23,8 +23,7 @@ from reld.errors import LaunchError, PrepareError
 from reld.host.snapshots import Snapshots
 from reld.nginx.settings import tcp_port
 from reld.plain_units import PlainUnits, plain_units
-from reld.processes import cgroup, ports
-from reld.processes.environment import DEFAULT_PATH
+from reld.processes import cgroup, pid1, ports
 from reld.processes.journal import settle
 
 log = logging.getLogger("reld.eject")
@@ -35,7 +34,7 @@ PATIENCE = 60.0
 LINES = 10
 SYSTEMD = Path("/run/systemd/system")
 _PLACE = str(Path(__file__).with_name("place_units.py"))
-_ENVIRONMENT = {"PATH": DEFAULT_PATH, "LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0"}
+_WATCHED = ("ActiveState", "NRestarts", "Result", "ExecMainStatus")
 
 
 def why_impossible() -> str:
@@ -90,6 +89,10 @@ class Eject:
             if taken is not None:
                 raise PrepareError(f"cannot eject to port {port}: {taken} has it", hint)
 
+    def _running(self, number: int) -> Rollout | None:
+        rollout = self._state().rollout
+        return rollout if rollout is not None and rollout.id == number else None
+
     async def _units(self, rollout: Rollout) -> PlainUnits:
         assert rollout.candidate is not None
         snapshot = await self._snapshots.get(rollout.id)
@@ -100,8 +103,8 @@ class Eject:
 
     async def run(self, number: int, post: Post) -> None:
         """Put the units there, start them, and watch them until that is not wanted any more."""
-        rollout = self._state().rollout
-        if rollout is None or rollout.id != number:
+        rollout = self._running(number)
+        if rollout is None:
             return
         try:
             units = await self._units(rollout)
@@ -117,8 +120,8 @@ class Eject:
         post(UnitsFailed(number, f"{trouble}{said}"))
 
     async def remove(self, number: int, post: Post) -> None:
-        rollout = self._state().rollout
-        if rollout is None or rollout.id != number:
+        rollout = self._running(number)
+        if rollout is None:
             return
         try:
             units = await self._units(rollout)
@@ -151,8 +154,8 @@ def check_names(app: str, unit: str, units: PlainUnits) -> None:
         if os.path.lexists(file.path):
             raise PrepareError(f"cannot eject to {file.path}: it is there already", hint)
     for name in units.names:
-        known = _run("systemctl", "show", "--property=LoadState", "--value", f"{name}.service")
-        if known.stdout.strip() != "not-found":
+        known = pid1.properties(f"{name}.service", ("LoadState",), PATIENCE)
+        if known.get("LoadState") != "not-found":
             raise PrepareError(f"cannot eject to {name}.service: systemd has one already", hint)
     if not may_be_called(unit, app):
         raise PrepareError(
@@ -173,7 +176,7 @@ def _placed(app: str, do: str, units: PlainUnits, patience: float) -> str:
             ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--unit={unit}",
              "--", sys.executable, "-I", "-S", _PLACE],
             input=json.dumps(order), capture_output=True, text=True, errors="replace",
-            timeout=patience, env=_ENVIRONMENT, check=False,
+            timeout=patience, env=pid1.ENVIRONMENT, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"systemd did not {do} {', '.join(units.names)} within {patience:g} s"
@@ -187,9 +190,7 @@ def _placed(app: str, do: str, units: PlainUnits, patience: float) -> str:
 def _trouble(names: tuple[str, ...]) -> str:
     """The first unit that does not run, or had to be started again; "" = all run."""
     for name in names:
-        wanted = "ActiveState,NRestarts,Result,ExecMainStatus"
-        shown = _run("systemctl", "show", f"--property={wanted}", f"{name}.service").stdout
-        now = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        now = pid1.properties(f"{name}.service", _WATCHED, PATIENCE)
         if not now:
             continue  # systemd did not answer: no news is not bad news
         if now.get("ActiveState") != "active" or now.get("NRestarts") != "0":
@@ -201,16 +202,8 @@ def _trouble(names: tuple[str, ...]) -> str:
 def _last_lines(names: tuple[str, ...]) -> str:
     settle()
     units = [f"--unit={name}.service" for name in names]
-    said = _run("journalctl", *units, "--boot", f"--lines={LINES}", "--output=cat", "--quiet")
+    said = pid1.run(
+        ["journalctl", *units, "--boot", f"--lines={LINES}", "--output=cat", "--quiet"], PATIENCE
+    )
     lines = [f"\n  {line}" for line in said.stdout.splitlines() if line.isprintable()]
     return "\nits last lines:" + "".join(lines) if lines else ""
-
-
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            timeout=PATIENCE, env=_ENVIRONMENT, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", "systemd did not answer")

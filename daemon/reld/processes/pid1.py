@@ -23,7 +23,7 @@ log = logging.getLogger("reld.units")
 PATIENCE = 20.0
 """Seconds that systemd may take for one answer."""
 _SETTLE = 5.0  # seconds that PID 1 may take to reap what it was told of
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "PATH": DEFAULT_PATH,
     "LC_ALL": "C.UTF-8",
     "SYSTEMD_COLORS": "0",
@@ -93,9 +93,12 @@ def over(now: Mapping[str, str]) -> bool:
     return state[0] in {"inactive", "failed"} or state == ("active", "exited")
 
 
-def properties(unit: str) -> dict[str, str]:
+def properties(
+    unit: str, names: Sequence[str] = _SHOWN, patience: float = PATIENCE
+) -> dict[str, str]:
     """Empty: systemd did not answer."""
-    said = run(["systemctl", "show", *(f"--property={name}" for name in _SHOWN), unit]).stdout
+    wanted = [f"--property={name}" for name in names]
+    said = run(["systemctl", "show", *wanted, unit], patience).stdout
     return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
 
 
@@ -105,7 +108,8 @@ def tell(*words: str) -> None:
         log.warning("systemctl %s: %s", " ".join(words), ended.stderr.strip())
 
 
-def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def run(command: Sequence[str], patience: float = PATIENCE) -> subprocess.CompletedProcess[str]:
+    """A failure with nothing on stdout: it could not be run, or did not end in `patience` seconds."""
     try:
         return subprocess.run(
             command,
@@ -113,12 +117,12 @@ def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
             capture_output=True,
             text=True,
             errors="replace",
-            env=_ENVIRONMENT,
-            timeout=PATIENCE,
+            env=ENVIRONMENT,
+            timeout=patience,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", f"no answer within {PATIENCE:g} s")
+        return subprocess.CompletedProcess(command, 1, "", f"no answer within {patience:g} s")
     except OSError as problem:  # no memory, process or descriptor for it: as if nobody had answered
         return subprocess.CompletedProcess(command, 1, "", f"cannot run {command[0]}: {problem}")
 
