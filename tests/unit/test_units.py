@@ -84,7 +84,7 @@ async def test_the_longest_name_of_an_app_still_fits_a_socket(monkeypatch, tmp_p
     room = 107 - len(f"/run/relctl/{'a' * 63}/launch")
     bound = []
 
-    def refuse(command):
+    def refuse(command, _patience=0.0):
         (path,) = place.glob("*.sock")
         bound.append(path.name)
         return subprocess.CompletedProcess(command, 1, "", "no")
