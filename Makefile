@@ -5,6 +5,7 @@
 #   make bench  the numbers        make clean  remove what make made
 #   make deb    the Debian package, in dist/
 #   make test-vm   (root) the package in booted machines; SUITES="bookworm trixie noble" with Ubuntu 24.04
+#   make test-stacks   (root) the how-tos of packaging/doc, under load; STACKS="django" is one of them
 # Debian packages are installed only where they are missing; the venv only when its inputs change.
 
 # Debian's own Python, whatever else is first in PATH: systemd-python is built against it.
@@ -14,10 +15,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test crash lint bench clean deb test-vm
+.PHONY: help venv demo test crash lint bench clean deb test-vm test-stacks
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n 1,8p
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n 1,9p
 
 venv: $(STAMP)
 
@@ -114,14 +115,19 @@ deb:
 # roots are built once (some minutes, the network) and kept outside the tree: tests/vm/roots.py.
 SUITES := bookworm trixie
 
+# $(call BOOT_TOOLS,PACKAGES): what boots machines, and these.
+define BOOT_TOOLS
+[ "$$(id -u)" = 0 ] || { echo "cannot boot machines: not root; sudo make $@" >&2; exit 1; }; \
+set -e; missing=; for package in mmdebstrap squashfs-tools systemd-container iproute2 \
+	openssh-client $(1); do \
+	dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q ' installed' || \
+		missing="$$missing $$package"; \
+done; \
+if [ -n "$$missing" ]; then $(call APT_INSTALL,$$missing); fi
+endef
+
 test-vm: $(STAMP) deb
-	@[ "$$(id -u)" = 0 ] || { echo "cannot boot machines: not root; sudo make test-vm" >&2; exit 1; }
-	@set -e; missing=; for package in mmdebstrap squashfs-tools systemd-container iproute2 \
-		openssh-client man-db; do \
-		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q ' installed' || \
-			missing="$$missing $$package"; \
-	done; \
-	if [ -n "$$missing" ]; then $(call APT_INSTALL,$$missing); fi
+	@$(call BOOT_TOOLS,man-db)
 	$(BIN)/python -m tests.vm.roots $(SUITES) $(SUITES:%=%-tester) $(if $(BUILD),trixie-builder)
 	@$(MAKE) --no-print-directory -k -j$(BOXES) -O $(BUILD) \
 		$(foreach suite,$(SUITES),$(FILES:%=vm-$(suite)-%))
@@ -136,6 +142,21 @@ FILES := $(filter-out build,$(patsubst tests/vm/test_%.py,%,$(wildcard tests/vm/
 vm-%:
 	@RELCTL_VM_SUITES=$(firstword $(subst -, ,$*)) $(BIN)/python -m pytest -p no:cacheprovider -q \
 		--durations=3 tests/vm/test_$(lastword $(subst -, ,$*)).py
+
+# packaging/doc/*.md, followed word for word under load. STACKS="django fastapi" are some of them.
+STACKS := $(patsubst tests/stacks/test_stack_%.py,%,$(wildcard tests/stacks/test_stack_*.py))
+SIDE_BY_SIDE := 2
+
+test-stacks: $(STAMP) deb
+	@$(call BOOT_TOOLS,patch)
+	$(BIN)/python -m tests.vm.roots $(foreach suite,$(SUITES),$(STACKS:%=$(suite)-%))
+	@$(MAKE) --no-print-directory -k -j$(SIDE_BY_SIDE) -O \
+		$(foreach suite,$(SUITES),$(STACKS:%=stack-$(suite)-%))
+
+# stack-SUITE-NAME: one how-to on one suite.
+stack-%:
+	@RELCTL_VM_SUITES=$(firstword $(subst -, ,$*)) $(BIN)/python -m pytest -p no:cacheprovider -q \
+		tests/stacks/test_stack_$(lastword $(subst -, ,$*)).py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

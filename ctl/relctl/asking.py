@@ -33,8 +33,8 @@ def _bad_name(name: str) -> str | None:
         return f"it has {len(name)} characters, at most {NAME_LENGTH} are possible"
     if name.startswith("-"):
         return "it begins with a dash, like an option"
-    if name in (".", ".."):
-        return "it is a directory's own name"
+    if name.startswith("."):
+        return "it begins with a dot, as what is not complete yet does"
     return None
 
 
@@ -79,6 +79,11 @@ def fraction(text: str) -> float:
             f"cannot read {text!r} as a share: it is above 0 and at most 1", "1/1000, 5%, 0.05"
         )
     return value
+
+
+def fraction_or_none(text: str) -> float:
+    """The same, and 0 for none of it."""
+    return 0.0 if text.strip() in ("0", "0%") else fraction(text)
 
 
 def lock_seconds(text: str) -> float:

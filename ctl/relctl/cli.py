@@ -97,6 +97,12 @@ def staying(command: Callable[..., Any]) -> Callable[..., Any]:
     return noted(command)
 
 
+def one_at_a_time(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--stop-first, of everything that changes what runs."""
+    told = "two copies do not fit: stop the old one first, users get 503 until the new one is ready"
+    return click.option("--stop-first", is_flag=True, help=told)(command)
+
+
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     no_args_is_help=False,
@@ -134,6 +140,18 @@ def command(*names: str) -> Callable[[Command], None]:
 )
 @click.option("--drain", metavar="DURATION", type=asking.seconds, help="at least this long a drain")
 @click.option("--drain-max", metavar="DURATION", type=asking.seconds, help="then the rest is cut")
+@click.option(
+    "--surge",
+    metavar="NUMBER",
+    type=click.IntRange(min=0),
+    help="change places with so many instances more than usual; 0: a whole second slot",
+)
+@click.option(
+    "--shadow",
+    metavar="SHARE",
+    type=asking.fraction_or_none,
+    help="first mirror such a share of the GETs, 5%, to the new release; 0: none",
+)
 @click.option("--observe", is_flag=True, help="the verdict is told and does not act")
 @click.option("--dry-run", is_flag=True, help="print the plan, do nothing")
 @click.option("--supersede", is_flag=True, help="end a rollout that is active first")
@@ -143,6 +161,7 @@ def command(*names: str) -> Callable[[Command], None]:
     default="detach",
     help="when this client is lost (SSH, kill): the rollout goes on [default], or back; Ctrl-C detaches",
 )
+@one_at_a_time
 @staying
 @calling
 def switch(
@@ -171,6 +190,7 @@ def switch(
 @click.option("--offline", "without_reld", is_flag=True, help="without reld: one rename, as root")
 @click.option("--force", is_flag=True, help="also past a contract that has been run")
 @click.option("--dry-run", is_flag=True, help="print the plan, do nothing")
+@one_at_a_time
 @staying
 @calling
 def rollback(call: Call, release: str | None, without_reld: bool, **rest: Any) -> int:
@@ -215,6 +235,13 @@ def _take_back(call: Call) -> int:
 
 
 @command("restart")
+@click.option(
+    "--surge",
+    metavar="NUMBER",
+    type=click.IntRange(min=0),
+    help="change places with so many instances more than usual; 0: a whole second slot",
+)
+@one_at_a_time
 @staying
 @calling
 def restart(call: Call, **rest: Any) -> int:
@@ -270,8 +297,11 @@ def run(arguments: list[str]) -> int:
         audit,
         eject,
         looking,
+        maintenance,
         mend,
         replay,
+        running,
+        unpack,
     )
 
     if not arguments:

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+from contextlib import contextmanager
 
 from relctl.errors import (
     BUG,
@@ -87,6 +88,46 @@ class Client:
             except (OSError, EOFError, ValueError) as error:
                 raise self._lost(error) from None
 
+    @contextmanager
+    def hand(
+        self, target: str, body: dict[str, Any], descriptors: list[int]
+    ) -> Iterator[socket.socket]:
+        """Posts `body`, and hands descriptors over once reld wants them.
+
+        `handed` reads the answer, when there is something to read; whoever hangs up before has left.
+
+        Raises:
+            UnreachableError: reld cannot be reached, or hung up.
+            CtlError: reld refused.
+        """
+        connection = self._connect()
+        with connection:
+            wire = Wire(connection, ANSWER_TIMEOUT, None)
+            try:
+                expect = "Expect: 100-continue\r\n"
+                status, headers = self._send(wire, "POST", target, body, expect)
+                if status >= 400:
+                    raise self._refusal(status, b"".join(_pieces(wire, headers)))
+                if status == 100:
+                    socket.send_fds(connection, [b"d"], descriptors)
+            except (OSError, EOFError, ValueError) as error:
+                raise self._lost(error) from None
+            if status != 100:
+                raise self._lost(ValueError("it did not wait for what is handed over"))
+            yield connection
+
+    def handed(self, connection: socket.socket) -> dict[str, Any]:
+        """The answer to `hand`. Raises what that does."""
+        wire = Wire(connection, None, None)
+        try:
+            status, headers = _head(wire)
+            raw = b"".join(_pieces(wire, headers))
+            if status >= 400:
+                raise self._refusal(status, raw)
+            return _object(raw)
+        except (OSError, EOFError, ValueError) as error:
+            raise self._lost(error) from None
+
     def _answer(self, method: str, target: str, body: dict[str, Any] | None) -> dict[str, Any]:
         connection = self._connect()
         with connection:
@@ -122,9 +163,14 @@ class Client:
         return connection
 
     def _send(
-        self, wire: Wire, method: str, target: str, body: dict[str, Any] | None
+        self,
+        wire: Wire,
+        method: str,
+        target: str,
+        body: dict[str, Any] | None,
+        more: str = "",
     ) -> tuple[int, dict[str, str]]:
-        head = f"{method} {target} HTTP/1.1\r\nHost: reld\r\nConnection: close\r\n"
+        head = f"{method} {target} HTTP/1.1\r\nHost: reld\r\nConnection: close\r\n{more}"
         content = b""
         if body is not None:
             content = json.dumps(body).encode()

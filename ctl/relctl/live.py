@@ -17,7 +17,7 @@ from relctl.status import against, slots
 from relctl.text import clean, clip, duration
 
 WIDEST = 80
-NEWS = ("degraded", "waiting", "hook", "verdict", "shield")
+NEWS = ("degraded", "waiting", "hook", "verdict", "shield", "shadow")
 CLEAR = "\r\x1b[K"
 
 
@@ -124,6 +124,8 @@ def live_line(status: dict[str, Any], rollout: dict[str, Any]) -> str:
         parts.append("paused")
     elif rollout.get("eta") is not None:
         parts.append(f"{duration(float(rollout['eta']))} left")
+    if rollout.get("turned_away"):
+        parts.append(f"{clean(rollout['turned_away'])} × 503")
     evidence = rollout.get("evidence")
     judged = isinstance(evidence, dict) and bool(rollout.get("percent"))
     if judged:

@@ -74,13 +74,18 @@ def history(call: Call, limit: int) -> int:
             local(rollout.get("started")),
             took(rollout.get("started"), rollout.get("ended")),
             rollout.get("actor") or NONE,
-            str(rollout.get("reason") or "").partition("\n")[0],
+            _why(rollout),
         )
         for rollout in answer.get("rollouts") or []
     ]
     head = ("ID", "KIND", "FROM → TO", "OUTCOME", "STARTED", "TOOK", "BY", "REASON")
     _show_table(call, answer, head, rows, "no rollout so far: relctl switch RELEASE")
     return DONE
+
+
+def _why(rollout: dict[str, Any]) -> str:
+    reason = str(rollout.get("reason") or "").partition("\n")[0]
+    return "; ".join(part for part in (reason, receipt.turned_away(rollout)) if part)
 
 
 @command("releases")
@@ -94,10 +99,12 @@ def releases(call: Call) -> int:
             release.get("slot") or NONE,
             "live" if release.get("live") else "good" if release.get("good") else NONE,
             "sealed" if release.get("sealed") else NONE,
+            local(release["unpacked"]) if release.get("unpacked") else NONE,
         )
         for release in answer.get("releases") or []
     ]
-    _show_table(call, answer, ("RELEASE", "SLOT", "STATE", "SEALED"), rows, "no release directory")
+    head = ("RELEASE", "SLOT", "STATE", "SEALED", "UNPACKED")
+    _show_table(call, answer, head, rows, "no release directory")
     return DONE
 
 

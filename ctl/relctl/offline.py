@@ -7,6 +7,7 @@ renamed over `current`, sends the very next request to the live slot. No daemon,
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 from relctl.errors import FAILED, NOT_PERMITTED, CtlError
@@ -76,4 +77,6 @@ def _move(directory: str, rollout: int) -> Moved:
             os.chmod(zero, 0o755)  # noqa: S103  nginx's workers are another user
         os.symlink("000", back)
     os.rename(back, current)
+    with suppress(FileNotFoundError):  # before any lane: the requests that were copied to it
+        os.unlink(os.path.join(directory, "shadow"))
     return Moved(rollout, str(int(before)))

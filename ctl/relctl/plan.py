@@ -13,9 +13,12 @@ def title(answer: dict[str, Any], verb: str) -> str:
     number = f"rollout {answer['id']}: " if answer.get("id") is not None else ""
     kind = str(plan.get("kind") or verb)
     parts = [f"{number}{clean(kind)} {way(plan.get('from'), plan.get('to'))}" if plan else number]
-    if kind == "rollback" or verb == "rollback":
+    back = "rollback" in (kind, verb)
+    if back:
         parts.append("instantly" if plan.get("instant", answer.get("attached")) else "boots first")
-    elif plan.get("steps"):
+    if plan.get("strategy") == "stop-first":
+        parts.append("stop-first")
+    elif plan.get("steps") and not back:
         parts.append(" → ".join(str(step) for step in plan["steps"]) + " %")
     if plan.get("seconds") is not None and not plan.get("instant"):
         parts.append(f"about {duration(float(plan['seconds']))}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from relctl import shadow
 from relctl.errors import DONE, FAILED, NEEDS_OPERATOR, WENT_BACK
 from relctl.status import against
 from relctl.text import NONE, clean, duration, labelled, local, paragraph, table, took, way
@@ -83,9 +84,12 @@ def _pairs(receipt: dict[str, Any], log_lines: int | None) -> list[tuple[str, st
         ("approved", _approved(receipt)),
         *_why(receipt, _mapping(receipt.get("evidence")), log_lines),
         ("skipped", ", ".join(f"{clean(step)} %" for step in receipt.get("skipped") or [])),
+        ("shadow", shadow.line(receipt.get("shadow"))),
         ("requests", _requests(_mapping(receipt.get("requests")))),
+        ("turned away", turned_away(receipt)),
         ("reloads", clean(receipt["reloads"]) if receipt.get("reloads") is not None else ""),
         ("drain", _drain(_mapping(receipt.get("drain")))),
+        ("workers", _workers(receipt.get("workers"))),
         ("time", f"{took(receipt.get('started'), ended)} (until {local(ended)})" if ended else ""),
     ]
 
@@ -128,16 +132,33 @@ def _requests(slots: dict[str, Any]) -> str:
     return " · ".join(parts)
 
 
+def turned_away(account: dict[str, Any]) -> str:
+    """Of a receipt, or of the rollout in a status; empty = nobody was."""
+    count = int(account.get("turned_away") or 0)
+    return f"{count} request{'' if count == 1 else 's'} got the announced 503" if count else ""
+
+
 def _evidence(evidence: dict[str, Any]) -> str:
     odds = float(evidence.get("odds") or 0)
     chance = f", by chance once in {odds:.0f} releases" if odds >= 1 else ""
     return f"{clean(evidence['verdict'])}, {against(evidence)} of what a verdict needs{chance}"
 
 
+def _workers(moves: Any) -> str:
+    """What was started and stopped, in order."""
+    told = [move for move in moves if isinstance(move, dict)] if isinstance(moves, list) else []
+    return ", ".join(
+        f"{clean(m.get('worker'))} of {clean(m.get('release'))} {clean(m.get('what'))}"
+        for m in told
+    )
+
+
 def _drain(drain: dict[str, Any]) -> str:
     if drain.get("seconds") is None:
         return ""
-    return f"{duration(float(drain['seconds']))}, {int(drain.get('cut') or 0)} cut"
+    closed = int(drain.get("closed") or 0)
+    paced = f", {closed} closed one by one" if closed else ""
+    return f"{duration(float(drain['seconds']))}, {int(drain.get('cut') or 0)} cut{paced}"
 
 
 def _seconds(value: Any) -> str:

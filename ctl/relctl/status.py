@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from relctl import measured
-from relctl.text import NONE, clean, duration, labelled, table, way
+from relctl import measured, shadow
+from relctl.text import NONE, clean, duration, labelled, local, table, way
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,15 +47,36 @@ def lines(status: dict[str, Any]) -> list[str]:
             ("rollout", _rollout(rollout) if rollout else "none"),
             ("waiting", clean(rollout.get("waiting") or "") if rollout else ""),
             ("verdict", _verdict(rollout) if rollout else ""),
+            ("shadow", shadow.line(rollout.get("shadow")) if rollout else ""),
             ("skipped", _skipped(rollout) if rollout else ""),
+            ("warm", clean(rollout.get("warm") or "") if rollout else ""),
             ("degraded", clean(status.get("degraded") or "")),
             ("config", clean(status.get("config") or "")),
+            ("maintenance", closed(status.get("maintenance"))),
         )
     )
     traffic = measured.lines(slots(status))
     if traffic:
         traffic = ["", *traffic]
     return [*head, "", *_slots(status), *traffic, "", f"next: {_next(status)}"]
+
+
+def closed(maintenance: Any) -> str:
+    """One line of a status's "maintenance"; empty = there is none."""
+    if not isinstance(maintenance, dict):
+        return ""
+    parts = ["on"]
+    if maintenance.get("since"):
+        parts.append(f"since {local(maintenance['since'])}")
+    if maintenance.get("by"):
+        parts.append(f"by {clean(maintenance['by'])}")
+    said = " ".join(parts)
+    if maintenance.get("reason"):
+        said += f": {clean(maintenance['reason'])}"
+    allowed = [clean(one) for one in maintenance.get("allow") or []]
+    if allowed:
+        said += f"; open to {', '.join(allowed)}"
+    return said if maintenance.get("in_effect", True) else f"{said}; the gate does not obey yet"
 
 
 def against(evidence: Any) -> str:
@@ -73,8 +94,12 @@ def _rollout(rollout: dict[str, Any]) -> str:
         parts.append(f"{rollout['percent']} %")
     if rollout.get("paused"):
         parts.append("paused")
+    if rollout.get("phase") == "draining" and rollout.get("streams"):
+        parts.append(f"{clean(rollout['streams'])} websockets left")
     if rollout.get("eta") is not None:
         parts.append(f"about {duration(float(rollout['eta']))} left")
+    if rollout.get("turned_away"):
+        parts.append(f"{clean(rollout['turned_away'])} turned away with a 503")
     if rollout.get("reason"):
         parts.append(clean(rollout["reason"]))
     who = f" by {clean(rollout['actor'])}" if rollout.get("actor") else ""
@@ -116,13 +141,20 @@ def _slots(status: dict[str, Any]) -> list[str]:
                     *first,
                     _instance(instance),
                     instance.get("pid") or NONE,
-                    instance.get("port") or NONE,
+                    instance.get("port") or ("socket" if instance.get("socket") else NONE),
                     NONE if instance.get("restarts") is None else instance["restarts"],
                 ]
             )
             first = ["", "", "", ""]
+        rows += [_worker(worker) for worker in slot.get("workers") or []]
     head = ("SLOT", "RELEASE", "STATE", "SHARE", "INSTANCE", "PID", "PORT", "RESTARTS")
     return table(head, rows)
+
+
+def _worker(worker: dict[str, Any]) -> list[object]:
+    which = f"{worker.get('name') or NONE} {worker.get('index') or ''}".rstrip()
+    state = f"{clean(which)}: {clean(worker.get('state') or NONE)}"
+    return ["", "", "", "", state, worker.get("pid") or NONE, NONE, worker.get("restarts", NONE)]
 
 
 def _instance(instance: dict[str, Any]) -> str:
@@ -139,6 +171,8 @@ def _next(status: dict[str, Any]) -> str:
             return f"relctl approve {number} (another person) · relctl abort {number}"
         steer = "resume" if rollout.get("paused") else "pause"
         return f"relctl watch {number} · relctl {steer} · relctl abort {number}"
+    if status.get("maintenance"):
+        return "relctl maintenance off"
     if status.get("degraded"):
         return "relctl history · relctl logs · relctl rollback"
     if not status.get("live"):

@@ -7,14 +7,15 @@ file and has checked it: what is here can be trusted.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reld.core.policy import Policy, SlotPolicy
+from reld.core.policy import WARM, Policy, SlotPolicy, StreamPolicy, WorkerPolicy
 from reld.core.verdict.settings import VerdictSettings
 
-COMMAND_PLACEHOLDERS = ("port", "slot", "release", "instance", "directory")
+COMMAND_PLACEHOLDERS = ("port", "socket", "slot", "release", "instance", "directory")
+WORKER_PLACEHOLDERS = ("slot", "release", "instance", "directory")
 HOOK_PLACEHOLDERS = ("release", "directory")  # a hook belongs to no instance
 HOOKS = ("before_start", "after_switch", "after_retire", "on_rollback", "contract")
 
@@ -130,6 +131,9 @@ class Rollout:
     bake: float = 600.0
     drain: float = 30.0
     drain_max: float = 300.0
+    surge: int = 0  # processes more than usual while two releases change places; 0 = a whole slot
+    strategy: str = WARM
+    shadow: float = 0.0  # fraction of the GETs that are mirrored before the first step; 0 = none
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,18 @@ class Verdict:
     warmup: float = 60.0
     on_unproven: str = "promote"
     shield: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A background process of the release; `command` is a template for `fill`. See `core.workers`."""
+
+    name: str
+    command: tuple[str, ...]
+    instances: int = 1
+    stop_timeout: float = 30.0
+    stop_signal: str = "SIGTERM"
+    handover: str = "overlap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +174,18 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Static:
+    """Files that the gate serves itself: paths below `url` from `dir` in the releases' directories.
+
+    `cache`: seconds that browsers may keep them without asking; 0 = nothing is said of it.
+    """
+
+    url: str
+    dir: str
+    cache: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
     """reld's own nginx. `load` fills in `status` (the last port of the range)."""
 
@@ -167,6 +195,9 @@ class Gate:
     timeout: float = 60.0
     split: str = "request"
     assets: tuple[str, ...] = ()
+    static: tuple[Static, ...] = ()
+    websockets: StreamPolicy | None = None
+    unavailable_page: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +234,22 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Releases:
+    """What `relctl unpack` does, and how many of the releases that it made stay.
+
+    `shared`: paths in each release that are links to the directory `shared` beside the releases.
+    `keep`: the newest ones that are not pruned, 0 = all. `max_size`: bytes that an archive may unpack
+    to. `unpack_timeout`: seconds for unpacking and building together.
+    """
+
+    build: tuple[tuple[str, ...], ...] = ()
+    shared: tuple[str, ...] = ()
+    keep: int = 5
+    max_size: int = 2 << 30
+    unpack_timeout: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One app. `name` is the stem of the file's name."""
 
@@ -216,10 +263,12 @@ class Config:
     rollout: Rollout = Rollout()
     verdict: Verdict = Verdict()
     route: tuple[Route, ...] = ()
+    worker: tuple[Worker, ...] = ()
     gate: Gate = Gate()
     external: External | None = None
     hooks: Hooks = Hooks()
     access: Access = Access()
+    releases: Releases = Releases()
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -241,9 +290,23 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     return _BRACES.sub(put, template)
 
 
+def named(templates: Iterable[str]) -> frozenset[str]:
+    """Names of the placeholders in them."""
+    every = (found for text in templates for found in _BRACES.finditer(text))
+    return frozenset(found[1] for found in every if found[1])
+
+
+def worker_policies(workers: tuple[Worker, ...]) -> tuple[WorkerPolicy, ...]:
+    """What the core has to know of them."""
+    return tuple(
+        WorkerPolicy(w.name, w.instances, w.stop_timeout, w.stop_signal, w.handover)
+        for w in workers
+    )
+
+
 def policy(config: Config) -> Policy:
     """The copy of its settings that a rollout which begins now carries."""
-    app, rollout = config.app, config.rollout
+    app, rollout, streams = config.app, config.rollout, config.gate.websockets
     calls = sum((s.times + s.warm) * (s.within or SMOKE_CALL) for s in config.smoke)
     return Policy(
         slot=SlotPolicy(
@@ -253,6 +316,7 @@ def policy(config: Config) -> Policy:
             live_failures=config.liveness.failures,
             stop_timeout=app.stop_timeout,
             stop_signal=app.stop_signal,
+            workers=worker_policies(config.worker),
         ),
         steps=rollout.steps,
         step_time=rollout.step_time,
@@ -260,7 +324,12 @@ def policy(config: Config) -> Policy:
         step_max=rollout.step_max,
         bake=rollout.bake,
         drain=rollout.drain,
-        drain_max=rollout.drain_max,
+        # Long enough for the last of them; what a person has set is, or was refused.
+        drain_max=max(rollout.drain_max, streams.lasts) if streams else rollout.drain_max,
+        surge=rollout.surge,
+        shadow=rollout.shadow,
+        strategy=rollout.strategy,
+        streams=streams,
         on_unproven=config.verdict.on_unproven,
         verdict=VerdictSettings(
             false_alarm=config.verdict.false_alarm,

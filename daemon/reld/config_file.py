@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from reld import config_gate, config_releases, config_shadow, config_streams, config_surge
 from reld import config_values as v
 from reld.config import (
     COMMAND_PLACEHOLDERS,
     HOOK_PLACEHOLDERS,
     HOOKS,
+    WORKER_PLACEHOLDERS,
     Access,
     App,
     Config,
@@ -27,12 +29,15 @@ from reld.config import (
     PortRange,
     Ports,
     Readiness,
+    Releases,
     Rollout,
     Route,
     Smoke,
     Verdict,
+    Worker,
 )
 from reld.config_toml import Document, Findings, Key, MalformedError, nearest, parse, sentence
+from reld.core.policy import STOP_FIRST, WARM
 from reld.errors import ConfigError
 
 LARGEST = 1 << 20  # bytes; no honest config comes near it
@@ -42,6 +47,7 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 _COMMAND = v.argv(COMMAND_PLACEHOLDERS)
 _HOOK = v.argv(HOOK_PLACEHOLDERS)
+_WORKER = v.argv(WORKER_PLACEHOLDERS)
 _PERIOD = v.duration(0.01)
 _MEMBERS = v.many(v.MEMBER, 'a list of users and groups, such as ["@relctl", "anna"]')
 
@@ -76,7 +82,8 @@ _TABLES: Mapping[str, _Table] = {
     "rollout": _Table(Rollout, {
         "steps": v.steps, "step_time": v.duration(), "step_requests": v.integer(0, 10**9),
         "step_max": v.duration(), "bake": v.duration(), "drain": v.duration(),
-        "drain_max": v.duration(),
+        "drain_max": v.duration(), "strategy": v.choice(WARM, STOP_FIRST),
+        "surge": v.integer(0, 100), "shadow": v.fraction_or_none('"5%" or 0.05', 1.0),
     }),
     "verdict": _Table(Verdict, {
         "false_alarm": v.fraction('"1/1000" or 0.001', 0.5),
@@ -87,16 +94,27 @@ _TABLES: Mapping[str, _Table] = {
     "route": _Table(Route, {
         "name": v.NAME, "match": v.regex, "success": v.successes,
     }, ("name", "match")),
+    "worker": _Table(Worker, {
+        "name": v.NAME, "command": _WORKER, "instances": v.integer(1, 100),
+        "stop_timeout": v.duration(), "stop_signal": v.stop_signal,
+        "handover": v.choice("overlap", "stop-first"),
+    }, ("name", "command")),
     "gate": _Table(Gate, {
         "listen": v.loopback, "status": v.loopback, "keepalive": v.integer(0, 1000),
         "timeout": v.duration(0.01, 86400), "split": v.choice("request", "client"),
         "assets": v.each_once(v.ASSETS, 'a list of prefixes, such as ["/assets/"]'),
+        "static": config_gate.static, "websockets": config_streams.websockets,
+        "unavailable_page": v.absolute,
     }),
     "external": _Table(External, {"address": v.upstream, "unit": v.UNIT}, ("address",)),
     "hooks": _Table(Hooks, dict.fromkeys(HOOKS, _HOOK) | {"timeout": _PERIOD}),
+    "releases": _Table(Releases, {
+        "build": config_releases.build, "shared": config_releases.shared,
+        "keep": v.integer(0, 1000), "max_size": v.size, "unpack_timeout": v.duration(1.0, 86400.0),
+    }),
     "access": _Table(Access, dict.fromkeys(("operators", "viewers", "approvers"), _MEMBERS)),
 }  # fmt: skip
-_ARRAYS = ("smoke", "route")
+_ARRAYS = ("smoke", "route", "worker")
 _KEYS = (*_TABLES, *(f"{table}.{key}" for table in _TABLES for key in _TABLES[table].keys))
 _EXAMPLES = {
     "app.command": f"command = {v.ARGV.partition('such as ')[2]}",
@@ -104,6 +122,8 @@ _EXAMPLES = {
     "smoke.name": 'name = "login"',
     "route.name": 'name = "checkout"',
     "route.match": 'match = "^/checkout"',
+    "worker.name": 'name = "queue"',
+    "worker.command": 'command = ["bin/worker", "--queue", "mail"]',
     "external.address": 'address = "127.0.0.1:8000"',
 }
 
@@ -153,7 +173,13 @@ def load(
     config = _build(path, document, findings)
     _check_user(config.app, uid, findings)
     _check_probes(config, document, findings)
+    config_gate.check_place(config, findings)
     _check_times(config, document, findings)
+    config_surge.check(config, findings)
+    config_shadow.check(config, findings)
+    config_streams.check(config, document, findings)
+    if config.gate.static and not findings.about(("app", "directory")):
+        _check_static(config, findings)
     others = _siblings(path) if neighbours is None else neighbours
     leases = [lease for p in others if (lease := _lease(path, p))]
     config = _with_ports(config, leases, kept or {}, findings)
@@ -314,6 +340,12 @@ def _check_times(config: Config, document: Document, findings: Findings) -> None
             what = f"{high} ({most:g} s) is shorter than {low} ({least:g} s)"
             key = high if high in given else low
             findings.add(("rollout", key), what, f"{low} to be at most {high}")
+
+
+def _check_static(config: Config, findings: Findings) -> None:
+    if not config_gate.fits(config.app.directory):
+        what = f"{v.show(config.app.directory)} cannot be named in the gate's config"
+        findings.add(("gate", "static"), what, "app.directory of letters, digits and /_.@+-")
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,6 +158,16 @@ def fraction(example: str, high: float) -> Reader:
     return read
 
 
+def fraction_or_none(example: str, high: float) -> Reader:
+    """The same, and 0 for "off"."""
+    read = fraction(example, high)
+
+    def read_or_none(value: Any) -> float:
+        return 0.0 if type(value) in (int, float) and value == 0 else float(read(value))
+
+    return read_or_none
+
+
 def items(value: Any, expected: str) -> list[Any]:
     if not isinstance(value, list):
         raise WrongError(f"{show(value)} is not a list", expected)

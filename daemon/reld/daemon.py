@@ -23,6 +23,7 @@ from reld.auditing import Audit
 from reld.clock import boottime, offset
 from reld.config import Config
 from reld.config_file import load
+from reld.config_streams import health
 from reld.core.events import Tick
 from reld.core.machine import first_state
 from reld.core.model import Loaded, State
@@ -30,10 +31,12 @@ from reld.core.recovery import Observed, recover
 from reld.engine import Engine
 from reld.errors import StoreError
 from reld.host import scarce
+from reld.host.active import ActiveFiles
 from reld.host.alone import only_one, refuse_anothers_gate
 from reld.host.checkpoint import Checkpoints
 from reld.host.chores import for_ever
 from reld.host.config_watch import ConfigWatch
+from reld.host.hands import Hands
 from reld.host.instances import Instances
 from reld.host.keeping import Keeping, keeping
 from reld.host.lanes_watch import LanesWatch
@@ -41,17 +44,22 @@ from reld.host.machine import Machine
 from reld.host.probing import Probing
 from reld.host.releases import Releases
 from reld.host.roster import Roster
+from reld.host.running import Commands
 from reld.host.sensor import Sensor
 from reld.host.shown import shown
 from reld.host.snapshots import Snapshots, TodaysAccess
+from reld.host.sockets import Sockets
+from reld.host.static_files import StaticFiles
 from reld.host.tidy import Runtime
 from reld.host.traffic import Traffic
+from reld.host.unpacking import Unpacking
 from reld.host.vitals import Vitals
 from reld.leases import Leases, in_use
 from reld.nginx import owner
 from reld.nginx.gate import Gate
 from reld.nginx.settings import GateSettings
 from reld.nginx.settings import Route as GateRoute
+from reld.nginx.settings import Static as GateStatic
 from reld.processes import logs
 from reld.processes.identity import boot_id
 from reld.saver import StateSaver
@@ -116,28 +124,37 @@ async def _run(config: Config, places: Places, store: Store, keeps: Keeping) -> 
         return holder[0].state
 
     leases = Leases(places.state, config.name)
-    roster = Roster(state)
-    instances = Instances(roster, snapshots, places.logs, keeps.launcher, keeps.words, leases)
-    probing = Probing(roster, snapshots, keeps.launcher, keeps.words)
-    traffic = Traffic(state, gate)
+    active = ActiveFiles(places.runtime)
+    roster = Roster(state, active)
+    sockets = Sockets(places.runtime, gate)
+    instances = Instances(
+        roster, snapshots, places.logs, keeps.launcher, keeps.words, leases, sockets
+    )
+    probing = Probing(roster, snapshots, keeps.launcher, keeps.words, sockets)
+    files = StaticFiles(state, snapshots, gate.settings)
+    traffic = Traffic(state, gate, files)
     vitals = Vitals(state, roster)
     sensor = Sensor(state, gate, Checkpoints(places.runtime), vitals)
-    releases = Releases(state, snapshots, instances, probing, keeps.launcher)
-    machine = Machine(instances, probing, releases, traffic, sensor)
+    releases = Releases(state, snapshots, instances, probing, keeps.launcher, files)
+    machine = Machine(instances, probing, releases, traffic, sensor, active)
     notes = {"app": config.name, "gate": config.gate.listen}
     if config.external is not None:
         notes["unit"] = config.external.unit or ""
     reach = failpoints.from_environment(dict(os.environ))
-    saver = StateSaver(store, places.logs, notes, sensor.rows_of, sensor.counts_of)
+    saver = StateSaver(
+        store, places.logs, notes, sensor.rows_of, sensor.counts_of, sensor.turned_away
+    )
     found = await _recovered(config, store, gate, instances)
     if keeps.units is not None:
         await asyncio.to_thread(keeps.units.sweep, roster.units())
     await asyncio.to_thread(leases.claim, config, in_use(found))
     engine = Engine(found, machine, saver, boottime, reach)
     holder.append(engine)
-    config_watch = ConfigWatch(
-        state, snapshots, lambda: load(config.path, uid=os.geteuid(), kept=leases.kept())
-    )
+
+    def todays() -> Config:
+        return load(config.path, uid=os.geteuid(), kept=leases.kept())
+
+    config_watch = ConfigWatch(state, snapshots, todays)
     hub = Hub(lambda: iso(boottime() + offset()))
     service = EngineService(
         engine,
@@ -149,9 +166,12 @@ async def _run(config: Config, places: Places, store: Store, keeps: Keeping) -> 
         slots=lambda: shown(state(), sensor, vitals),
         kept=leases.kept,
         config_news=config_watch.said,
+        keep_page=gate.keep_page,
     )
     audit = Audit(store)
-    server = Server(service, TodaysAccess(snapshots), audit.write)
+    unpacking = Unpacking(state, engine.until, lambda: snapshots.config, todays, keeps.launcher)
+    hands = Hands(unpacking, Commands(state, snapshots, todays, keeps.launcher))
+    server = Server(service, TodaysAccess(snapshots), audit.write, hands)
     running = asyncio.create_task(engine.run())
     await server.start(places.socket, group=_operators_group(), sock=given(places.socket))
     runtime = Runtime(
@@ -172,6 +192,7 @@ async def _run(config: Config, places: Places, store: Store, keeps: Keeping) -> 
         asyncio.create_task(for_ever(LanesWatch(engine, gate).keep)),
         asyncio.create_task(for_ever(partial(_care_for_logs, places.logs))),
         asyncio.create_task(for_ever(partial(_forget_snapshots, engine, snapshots))),
+        asyncio.create_task(for_ever(unpacking.keep)),
     ]
     try:
         await _until_told_to_stop(running)
@@ -257,6 +278,9 @@ def gate_settings(config: Config, places: Places, unit: str | None = None) -> Ga
         timeout=gate.timeout,
         split="client" if gate.split == "client" else "request",
         assets=gate.assets,
+        static=tuple(GateStatic(s.url, s.dir, s.cache) for s in gate.static),
+        health=health(config),
+        unavailable_page=Path(gate.unavailable_page) if gate.unavailable_page else None,
         shield=config.verdict.shield,
         routes=tuple(GateRoute(r.name, r.match, r.success) for r in config.route),
         user=owner.usual(),

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from reld import durable
 from reld.config import Config, Kept, PortRange
+from reld.core.addresses import leased
 from reld.core.model import State
 from reld.errors import ConfigError, PrepareError
 from reld.nginx.settings import tcp_port
@@ -150,7 +151,8 @@ def in_use(state: State) -> set[int]:
     for loaded in state.gate.possible:
         for target in (loaded.routing.default, loaded.routing.candidate):
             addresses |= set(target.addresses) if target is not None else set()
-    return {port for port in map(tcp_port, addresses) if port is not None}
+    # Of a socket the port is leased, too; an external one has none.
+    return {int(port) for port in map(leased, addresses) if port.isascii() and port.isdecimal()}
 
 
 def _of_gate(config: Config) -> set[int]:

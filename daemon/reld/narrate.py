@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reld.core.model import HookState, InstanceState, Kind, Phase, Rollout, Slot, State
+from reld.core import exchange, shadow_words
+from reld.core.addresses import socket_path
+from reld.core.model import HookState, Instance, InstanceState, Kind, Phase, Rollout, Slot, State
 from reld.core.verdict.finding import Finding, Verdict
 
 
@@ -31,11 +33,16 @@ def narrate(before: State, after: State) -> list[News]:
         old = before.rollout if before.rollout and before.rollout.id == number else None
         to, slot = after.rollout.to, after.rollout.candidate or ""
         news += [News(e, t, number, slot, to) for e, t in _rollout(old, after.rollout)]
+    warm = exchange.warm_now(after)
+    if warm and _bakes(after) and not _bakes(before):
+        news.append(News("warm", warm, number))
     if before.gate.verified != after.gate.verified:
         generation = after.gate.verified.generation
         news.append(News("gate", f"the gate serves generation {generation}", number))
     if after.gate.trouble != before.gate.trouble and after.gate.trouble:
         news.append(News("gate", f"the gate: {after.gate.trouble}", number))
+    if after.maintenance != before.maintenance:
+        news.append(News("maintenance", _maintenance(after), number))
     if after.lanes_trouble != before.lanes_trouble and after.lanes_trouble:
         news.append(News("degraded", after.lanes_trouble, number))
     if after.store_trouble != before.store_trouble:
@@ -44,24 +51,41 @@ def narrate(before: State, after: State) -> list[News]:
     return news
 
 
+def _bakes(state: State) -> bool:
+    return state.rollout is not None and state.rollout.phase is Phase.BAKING
+
+
+def _maintenance(after: State) -> str:
+    now = after.maintenance
+    if now is None:
+        return "the maintenance is over"
+    by = f" by {now.actor}" if now.actor else ""
+    return f"maintenance{by}" + (f": {now.reason}" if now.reason else "")
+
+
 def _instances(before: State, after: State) -> list[tuple[Slot, str]]:
-    old = {i.number: i for s in before.slots for i in s.instances}
+    old = {i.number: i for s in before.slots for i in s.processes}
     told: list[tuple[Slot, str]] = []
     for slot in after.slots:
         of = f"{slot.release} ({slot.color})"
-        for instance in slot.instances:
+        for instance in slot.processes:
             had = old.get(instance.number)
             if had is not None and had.state is instance.state:
                 continue
-            name = f"instance {instance.index} of {of}"
+            name = f"{_which(slot, instance)} of {of}"
             pid = f", pid {instance.identity.pid}" if instance.identity else ""
             texts: list[str] = []
             match instance.state:
+                case InstanceState.STARTING if instance.worker:
+                    texts.append(f"{name} started{pid}")
+                case InstanceState.READY if instance.worker:
+                    texts.append(f"{name} runs")
                 case InstanceState.STARTING:
-                    where = instance.address.removeprefix("127.0.0.1:")
-                    texts.append(f"{name} started on port {where}{pid}")
+                    texts.append(f"{name} started on {_place(instance.address)}{pid}")
                 case InstanceState.READY:
                     texts.append(f"{name} is ready")
+                case InstanceState.PARKED if had is not None:
+                    texts.append(f"{name} is parked: its place is another release's now")
                 case InstanceState.UNREADY:
                     texts.append(f"{name} is not ready any more: {_line(instance.detail)}")
                 case InstanceState.KILLING if instance.exit is not None and not instance.started_at:
@@ -78,6 +102,17 @@ def _instances(before: State, after: State) -> list[tuple[Slot, str]]:
     return told
 
 
+def _place(address: str) -> str:
+    return socket_path(address) or f"port {address.removeprefix('127.0.0.1:')}"
+
+
+def _which(slot: Slot, process: Instance) -> str:
+    if not process.worker:
+        return f"instance {process.index}"
+    many = slot.policy.worker(process.worker).instances > 1
+    return f"worker {process.worker}" + (f" {process.index}" if many else "")
+
+
 def _rollout(old: Rollout | None, new: Rollout) -> list[tuple[str, str]]:
     news: list[tuple[str, str]] = []
     if old is None or old.phase is not new.phase:
@@ -91,6 +126,7 @@ def _rollout(old: Rollout | None, new: Rollout) -> list[tuple[str, str]]:
         news.append(("step", f"{new.to} has {new.share} % of the traffic"))
     if new.share == 0 and old is not None and old.share:
         news.append(("step", f"{new.from_} has all the traffic again"))
+    news += shadow_words.news(old, new)
     news += _verdict(old, new)
     waits = new.waiting and (old is None or old.waiting != new.waiting)
     finding = new.watch.finding
@@ -121,7 +157,7 @@ def _verdict(old: Rollout | None, new: Rollout) -> list[tuple[str, str]]:
     before = old.watch.finding if old is not None else Finding()
     finding = new.watch.finding
     news = []
-    told = finding.sentence and new.reason.startswith(finding.sentence)  # with the way back
+    told = finding.sentence and finding.sentence in new.reason  # with the way back
     if finding.verdict is not before.verdict and not told:
         text = _over(before, new) if finding.verdict is Verdict.FINE else _found(finding, new)
         news.append(("verdict", text))
@@ -155,10 +191,29 @@ def _skipped(steps: tuple[int, ...], rate: float | None) -> str:
     return f"skipped {named}: at {few} req/s they could not show anything"
 
 
+def _one_at_a_time(rollout: Rollout) -> str:
+    """What only a stop-first rollout says; empty = the usual."""
+    to, from_, policy = rollout.to, rollout.from_, rollout.policy
+    leaves = to if rollout.leaving is rollout.candidate else from_
+    match rollout.phase:
+        case Phase.DRAINING:
+            return f"the gate answers 503, {leaves} ends what it has begun"
+        case Phase.STOPPING if rollout.outcome is None:
+            return f"stopping {from_}: {to} does not fit beside it"
+        case Phase.STARTING:
+            return f"starting {policy.slot.instances} × {to}, users get 503 meanwhile"
+        case Phase.REVERTING:
+            return f"starting {from_} again: {_line(rollout.reason)}"
+        case _:
+            return ""
+
+
 def _phase(rollout: Rollout) -> str:
     to, from_, policy = rollout.to, rollout.from_ or "nothing", rollout.policy
     if rollout.kind is Kind.EJECT:
         to = f"{to} as plain units ({rollout.unit})"
+    if rollout.stop_first and (told := _one_at_a_time(rollout)):
+        return told
     match rollout.phase:
         case Phase.PREPARING:
             return f"preparing {to}"
@@ -176,6 +231,9 @@ def _phase(rollout: Rollout) -> str:
             return f"taking {from_} out of the gate"
         case Phase.COMMITTING:
             return f"committing to {to}"
+        case Phase.RETURNING:
+            few = f"{from_} gets its instances back first, and the traffic with them"
+            return f"going back, {few}: {_line(rollout.reason)}"
         case Phase.REVERTING:
             return f"going back to {from_}: {_line(rollout.reason)}"
         case Phase.DRAINING:

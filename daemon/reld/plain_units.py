@@ -14,7 +14,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from reld.config import App, fill
+from reld.config import App, fill, named
 from reld.core.model import Color
 from reld.core.units import plain_name
 from reld.errors import PrepareError
@@ -56,6 +56,11 @@ def plain_units(
         raise PrepareError(
             "cannot write a unit: app.user is not set, and the app must not become root",
             "set app.user, relctl restart, then relctl eject",
+        )
+    if "socket" in named(snapshot.app.command):
+        raise PrepareError(
+            "cannot write a unit: the app listens on {socket}, a place that reld makes for each start",
+            "put {port} into app.command, relctl restart, then relctl eject",
         )
     names = tuple(plain_name(unit, port, len(ports)) for port in ports)
     secrets = File(str(ENVIRONMENTS / unit), 0o600, _environment(snapshot, app, color))

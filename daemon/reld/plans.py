@@ -5,21 +5,40 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from reld import outlook
+from reld import away, outlook
 from reld.api.requests import Options
+from reld.core import exchange, shadow_words
 from reld.core.model import Kind, Rollout
-from reld.core.policy import Policy
+from reld.core.policy import STOP_FIRST, Policy
+from reld.errors import BadRequest
 
 
 def with_options(policy: Policy, options: Options) -> Policy:
     """The policy with what a person wants otherwise this time."""
-    names = ("steps", "step_time", "step_max", "step_requests", "bake", "drain", "drain_max")
+    names = (
+        "steps",
+        "step_time",
+        "step_max",
+        "step_requests",
+        "bake",
+        "drain",
+        "drain_max",
+        "surge",
+    )
     given = {n: v for n in names if (v := getattr(options, n)) is not None}
     if options.now:
         given["steps"] = (100,)
+    if options.shadow is not None or options.now:
+        given["shadow"] = options.shadow or 0.0
+    if options.stop_first:
+        given["strategy"] = STOP_FIRST
     if options.observe:
         given["verdict"] = replace(policy.verdict, act=False)
     policy = replace(policy, **given)
+    if policy.surge > policy.slot.instances:
+        raise BadRequest(
+            f"cannot use surge {policy.surge}: it is more than instances = {policy.slot.instances}"
+        )
     return replace(
         policy,
         step_max=max(policy.step_max, policy.step_time),
@@ -40,9 +59,17 @@ def forth(kind: Kind, from_: str, to: str, policy: Policy, rate: float | None) -
     seconds = outlook.lasts(policy, rate) if watched else drain
     text = [f"start {policy.slot.instances} × {to}, ready within {policy.slot.ready_deadline:g} s"]
     if from_:
+        if watched and policy.shadow:
+            text.append(shadow_words.plan(policy, from_, to))
+            seconds += policy.step_time
         shares = " → ".join(f"{s} %" for s in steps if s not in skipped)
         text.append(f"shift {shares}, at least {policy.step_time:g} s a step before the last")
         text.append(f"bake {bake:g} s with {from_} warm, then drain it for {drain:g} s and stop it")
+        if kind is not Kind.EJECT:
+            text += exchange.lines(policy, from_)
+            seconds += exchange.lasts(policy)
+    if policy.slot.workers and kind is not Kind.ROLLBACK:
+        text.append(f"move its workers once it is live: {_workers(policy)}")
     watch = outlook.lines(policy, from_, to, rate) if watched else []
     return {
         **_plan(kind, from_ or None, to, seconds, steps, text + watch),
@@ -51,20 +78,55 @@ def forth(kind: Kind, from_: str, to: str, policy: Policy, rate: float | None) -
     }
 
 
+def _workers(policy: Policy) -> str:
+    return ", ".join(
+        f"{w.instances} × {w.name} ({w.handover})"
+        if w.instances > 1
+        else f"{w.name} ({w.handover})"
+        for w in policy.slot.workers
+    )
+
+
+def in_turn(
+    kind: Kind, from_: str, to: str, policy: Policy, seconds: float, options: Options
+) -> dict[str, Any]:
+    """The plan of a stop-first rollout. `seconds`: see `away`."""
+    gap = f"users get 503 {away.told(seconds)}: {from_} is stopped before {to} starts"
+    return {
+        **_plan(kind, from_, to, seconds or None, (), away.lines(policy, from_, to, seconds)),
+        "strategy": STOP_FIRST,
+        "watch": [*away.ignored(options), gap],
+        "skipped": [],
+    }
+
+
+def of(running: Rollout, seconds: float, rate: float | None) -> dict[str, Any]:
+    """The plan of a rollout that runs already."""
+    kind, from_, to, policy = running.kind, running.from_, running.to, running.policy
+    if running.stop_first:
+        return in_turn(kind, from_, to, policy, seconds, Options())
+    return forth(kind, from_, to, policy, rate)
+
+
 def back(running: Rollout) -> dict[str, Any]:
     """The plan of turning a running rollout round."""
     text = f"move all traffic back to {running.from_}, drain {running.to}, stop it"
+    if running.surge:
+        text = (
+            f"give {running.from_} back at once what its instances carry, and the rest as they come "
+            f"back one after the other, drain {running.to}, stop it"
+        )
     plan = _plan(
         Kind.ROLLBACK, running.to, running.from_ or None, running.policy.drain, (0,), [text]
     )
-    return {**plan, "instant": True}
+    return {**plan, "instant": not running.surge}
 
 
 def _plan(
     kind: Kind,
     from_: str | None,
     to: str | None,
-    seconds: float,
+    seconds: float | None,
     steps: tuple[int, ...],
     text: list[str],
 ) -> dict[str, Any]:

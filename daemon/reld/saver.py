@@ -28,6 +28,9 @@ Watched = Callable[[int], bytes | None]
 Counted = Callable[[int], Mapping[Color, Counts] | None]
 """The requests of a rollout to its last one; None: the state knows them best. Called in a thread."""
 
+TurnedAway = Callable[[int], int]
+"""Of those the ones that got the announced 503; asked after `Counted`. Called in a thread."""
+
 
 def unwatched(_rollout: int) -> bytes | None:
     return None
@@ -35,6 +38,10 @@ def unwatched(_rollout: int) -> bytes | None:
 
 def uncounted(_rollout: int) -> Mapping[Color, Counts] | None:
     return None
+
+
+def nobody(_rollout: int) -> int:
+    return 0
 
 
 class StateSaver:
@@ -47,12 +54,14 @@ class StateSaver:
         notes: dict[str, str],
         watched: Watched = unwatched,
         counted: Counted = uncounted,
+        turned_away: TurnedAway = nobody,
     ) -> None:
         self._store = store
         self._logs_at = logs_at
         self._notes = notes
         self._watched = watched
         self._counted = counted
+        self._turned_away = turned_away
 
     async def save(self, state: State, ended: tuple[Rollout, ...]) -> None:
         """Raises StoreError."""
@@ -77,7 +86,8 @@ class StateSaver:
         if found is None:
             return rollout
         blue, green = (found.get(color, Counts()) for color in (Color.BLUE, Color.GREEN))
-        return replace(rollout, blue=blue, green=green)
+        away = max(rollout.turned_away, self._turned_away(rollout.id))
+        return replace(rollout, blue=blue, green=green, turned_away=away)
 
     def _row(self, rollout: Rollout) -> RolloutRow:
         rollout = self._with_counts(rollout)

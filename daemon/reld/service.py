@@ -12,18 +12,30 @@ from pathlib import Path
 from typing import Any
 
 from reld import config as settings
-from reld import config_file, ejecting, log_lines, mending, plans, release_list, replays
+from reld import (
+    config_file,
+    ejecting,
+    log_lines,
+    maintaining,
+    mending,
+    plans,
+    release_list,
+    release_place,
+    replays,
+)
 from reld.alerts import raised
 from reld.api.hub import Hub, Subscription
+from reld.api.maintenance import MaintenanceRequest
 from reld.api.peers import Caller
 from reld.api.receipt import receipt
 from reld.api.replay import ReplayRequest
-from reld.api.requests import Approval, LogRequest, NotFound, RolloutRequest, Steer
+from reld.api.requests import Approval, LogRequest, NotFound, Options, RolloutRequest, Steer
 from reld.api.service import SlotVitals, Vitals
 from reld.api.status import status
 from reld.clock import boottime, offset
 from reld.core import approval as approvals
 from reld.core import commands as c
+from reld.core import stop_first
 from reld.core.events import StoreTrouble
 from reld.core.model import Color, Kind, Outcome, Phase, Rollout, State
 from reld.engine import Engine
@@ -43,7 +55,7 @@ from reld.narrate import narrate
 from reld.plain_units import plain_units
 from reld.processes.journal import Journal
 from reld.reading import reading
-from reld.store.database import Store
+from reld.store.database import HISTORY_KEYS, Store
 
 log = logging.getLogger("reld.rollout")
 
@@ -71,6 +83,7 @@ class EngineService:
 
     `rate`: requests per second lately, None = not known. `slots`: what is measured of each slot.
     `kept`: the ports that the apps of this machine have, see `leases`. `config_news`: see ConfigWatch.
+    `keep_page`: see nginx.gate.
     """
 
     def __init__(
@@ -84,6 +97,7 @@ class EngineService:
         slots: Callable[[], Mapping[str, SlotVitals]] = dict,
         kept: Callable[[], Mapping[str, settings.Kept]] = dict,
         config_news: Callable[[], str] = str,
+        keep_page: maintaining.KeepPage = lambda _: "",
     ) -> None:
         self._engine = engine
         self._store = store
@@ -94,6 +108,7 @@ class EngineService:
         self._slots = slots
         self._kept = kept
         self._config_news = config_news
+        self._keep_page = keep_page
         self._telling: set[asyncio.Task[None]] = set()
         engine.watch(self._tell_readers)
 
@@ -113,9 +128,8 @@ class EngineService:
         rows = await self._store.rollouts(limit)
         running = self.state().rollout
         if running is not None:
-            keys = ("id", "kind", "from", "to", "actor", "outcome", "reason", "started", "ended")
             told = receipt(running, self.vitals(), running=True)
-            rows = [{key: told[key] for key in keys}, *rows][:limit]
+            rows = [{key: told[key] for key in HISTORY_KEYS}, *rows][:limit]
         return rows
 
     async def rollout(self, number: int) -> dict[str, Any] | None:
@@ -144,7 +158,8 @@ class EngineService:
     async def releases(self) -> list[dict[str, Any]]:
         template = self._snapshots.config.app.directory
         names = await reading(release_list.directories, template)
-        return release_list.listed(self.state(), names)
+        made = await reading(release_place.unpacked, template)
+        return release_list.listed(self.state(), names, made)
 
     async def log_lines(self, request: LogRequest) -> AsyncIterator[dict[str, Any]]:
         state = self.state()
@@ -191,7 +206,7 @@ class EngineService:
         refusal = c.refuse(self.state(), begin)
         if refusal is not None:
             raise _raised(self._with_age(refusal))
-        plan = self._plan(begin)
+        plan = self._plan(begin, options)
         if kind is Kind.EJECT:
             plan["text"] = await self._ejection(begin, config)
         if options.dry_run:
@@ -231,6 +246,12 @@ class EngineService:
 
     async def mend(self, caller: Caller) -> dict[str, Any]:
         return await mending.mend(self._store, caller)
+
+    async def maintain(self, request: MaintenanceRequest, caller: Caller) -> dict[str, Any]:
+        refusal, body = await maintaining.maintain(self._engine, self._keep_page, request, caller)
+        if refusal is not None:
+            raise _raised(refusal)
+        return body
 
     async def audits(self, limit: int) -> list[dict[str, Any]]:
         return [row.shown() for row in await self._store.audits(limit)]
@@ -297,9 +318,7 @@ class EngineService:
                 "id": running.id,
                 "attached": True,
                 "already": False,
-                "plan": plans.forth(
-                    running.kind, running.from_, running.to, running.policy, self._rate()
-                ),
+                "plan": plans.of(running, self.state().away, self._rate()),
             }
         return None
 
@@ -315,11 +334,13 @@ class EngineService:
         async with asyncio.timeout(SUPERSEDE_PATIENCE):
             await self._engine.until(lambda s: s.rollout is None or s.rollout.id != running.id)
 
-    def _plan(self, begin: c.Begin) -> dict[str, Any]:
+    def _plan(self, begin: c.Begin, options: Options) -> dict[str, Any]:
         state = self.state()
         live = state.slot(state.live)
         from_ = live.release if live is not None else ""
         to = c.release_of(state, begin)
+        if stop_first.chosen(begin.kind, begin.policy, live):
+            return plans.in_turn(begin.kind, from_, to, begin.policy, state.away, options)
         return plans.forth(begin.kind, from_, to, begin.policy, self._rate())
 
     async def _on_disk(self) -> None:

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reld.config import App, Config, Hooks, Liveness, Readiness, Smoke, fill
+from reld.completeness import refuse_incomplete
+from reld.config import App, Config, Hooks, Liveness, Readiness, Smoke, Worker, fill
+from reld.core.addresses import leased, socket_path
 from reld.errors import PrepareError
+from reld.origin import Origin, origin_of, replaced
 from reld.processes.environment import DEFAULT_PATH, MARKER
+from reld.processes.identity import boot_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +27,20 @@ class Snapshot:
     smoke: tuple[Smoke, ...]
     hooks: Hooks
     env: tuple[tuple[str, str], ...]
+    workers: tuple[Worker, ...] = ()
+    origin: Origin | None = None
+
+    def command_of(self, worker: str) -> tuple[str, ...]:
+        """The template of a worker's command, or of an instance's where it is none ("")."""
+        if not worker:
+            return self.app.command
+        return next((w.command for w in self.workers if w.name == worker), ())
 
 
 def take(config: Config, release: str) -> Snapshot:
     """Read everything that the release needs from the disk, now.
 
-    Raises PrepareError where the directory or the env file is not there.
+    Raises PrepareError where the directory or the env file is not there, or the release is not complete.
     """
     directory = Path(fill(config.app.directory, {"release": release}))
     if not directory.is_dir():
@@ -36,8 +48,7 @@ def take(config: Config, release: str) -> Snapshot:
             f"release {release} is not there: {directory} is no directory",
             f"put the release at {directory}, then: relctl switch {release}",
         )
-    env = dict(read_env(config.app.env_file)) if config.app.env_file else {}
-    env.update(config.app.env)
+    refuse_incomplete(release, directory, config.app, config.worker)
     return Snapshot(
         release=release,
         directory=str(directory.resolve()),
@@ -46,8 +57,22 @@ def take(config: Config, release: str) -> Snapshot:
         liveness=config.liveness,
         smoke=config.smoke,
         hooks=config.hooks,
-        env=tuple(env.items()),
+        env=configured_environment(config),
+        workers=config.worker,
+        origin=origin_of(str(directory.resolve()), boot_id()),
     )
+
+
+def configured_environment(config: Config) -> tuple[tuple[str, str], ...]:
+    """The env file as it is now, then app.env. Raises PrepareError."""
+    env = dict(read_env(config.app.env_file)) if config.app.env_file else {}
+    env.update(config.app.env)
+    return tuple(env.items())
+
+
+def was_replaced(snapshot: Snapshot) -> bool:
+    """Whether its path leads to another directory than when it was taken. Blocks."""
+    return replaced(snapshot.origin, origin_of(snapshot.directory, boot_id()))
 
 
 def read_env(path: str) -> tuple[tuple[str, str], ...]:
@@ -76,7 +101,11 @@ def read_env(path: str) -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """One instance's own part of its settings."""
+    """One instance's or worker's own part of its settings.
+
+    `worker` and `near`: see `core.model.Instance`. `active`: the file that is there while the slot is
+    live, "" = there is none to look at.
+    """
 
     app: str
     slot: str
@@ -84,21 +113,32 @@ class Seat:
     number: int
     address: str
     boot: str
+    worker: str = ""
+    near: str = ""
+    active: str = ""
 
     @property
     def port(self) -> str:
-        return self.address.rpartition(":")[2]
+        """"" for a worker; that of an instance with a socket is in the socket's path alone."""
+        return leased(self.address)
+
+    @property
+    def socket(self) -> str:
+        """The path of its Unix socket; "" = it listens on its port."""
+        return socket_path(self.address)
 
     @property
     def marker(self) -> str:
         # With the port, which one process of the machine has at a time: another reld may look after
         # an app of the same name and count its instances as we do, and must not kill ours by this.
-        return f"{self.app}.{self.boot[:8]}.{self.number}.{self.port}"
+        port = self.port or leased(self.near)
+        return f"{self.app}.{self.boot[:8]}.{self.number}.{port}"
 
 
 def placeholders(snapshot: Snapshot, seat: Seat) -> dict[str, str]:
     return {
         "port": seat.port,
+        "socket": seat.socket,
         "slot": seat.slot,
         "release": snapshot.release,
         "instance": str(seat.index),
@@ -107,10 +147,17 @@ def placeholders(snapshot: Snapshot, seat: Seat) -> dict[str, str]:
 
 
 def environment(snapshot: Snapshot, base: Mapping[str, str], seat: Seat) -> dict[str, str]:
-    """The complete environment of one instance."""
+    """The complete environment of one instance or worker."""
+    own = {"PORT": seat.port}
+    if seat.worker:
+        own = {"RELCTL_WORKER": seat.worker}
+    elif seat.socket:
+        own = {"SOCKET": seat.socket}  # RELCTL_SOCKET is reld's own, for whoever calls relctl
+    if seat.active:
+        own["RELCTL_ACTIVE_FILE"] = seat.active
     return {
         **release_environment(snapshot, base),
-        "PORT": seat.port,
+        **own,
         "RELCTL_APP": seat.app,
         "RELCTL_SLOT": seat.slot,
         MARKER: seat.marker,

@@ -17,6 +17,7 @@ from reld.core.model import (
     InstanceState,
     Lanes,
     Loaded,
+    Maintenance,
     Routing,
     Slot,
     State,
@@ -31,6 +32,7 @@ def taken_over(
 
     `newest_rollout`: the highest number that is known from anywhere; 0: none.
     """
+    closed = loaded.routing.maintenance  # opening it by itself could do harm
     routing, generation = loaded.routing, max(loaded.generation, serving or 0)
     rollout = max(newest_rollout, routing.rollout or 0)
     # Instance numbers mark processes: none that an earlier reld gave may be given again.
@@ -44,6 +46,7 @@ def taken_over(
         next_rollout=rollout + 1,
         next_instance=first + 100,
         next_generation=generation + 1,
+        maintenance=None if closed is None else Maintenance(closed, reason="found so"),
     )
     color, slot = _slot(routing, first)
     return state.with_slot(color, slot)

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reld.api.handed import Over, RunRequest, UnpackRequest
 from reld.api.hub import Hub
+from reld.api.maintenance import MaintenanceRequest
 from reld.api.peers import Caller
 from reld.api.replay import ReplayRequest
 from reld.api.requests import Approval, LogRequest, NotFound, RolloutRequest, Steer
@@ -94,6 +96,10 @@ class FakeService:
     async def audits(self, limit: int) -> list[dict[str, Any]]:
         return [{"command": "switch"}][:limit]
 
+    async def maintain(self, request: MaintenanceRequest, caller: Caller) -> dict[str, Any]:
+        word = "on" if request.on else "off"
+        return {"already": False, "in_effect": True, "message": word, "maintenance": None}
+
     async def mend(self, caller: Caller) -> dict[str, Any]:
         return {"mended": False, "message": f"by {caller.name}"}
 
@@ -118,6 +124,35 @@ class FakeService:
             self.log_closed.set()
 
 
+class FakeHands:
+    """Implements api.handed.Hands: says what it was given."""
+
+    def __init__(self) -> None:
+        self.trouble: Exception | None = None
+        self.left = asyncio.Event()
+
+    async def refuse_unpack(self, request: UnpackRequest) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+
+    async def unpack(
+        self, request: UnpackRequest, archive: int, talk: int, over: Over
+    ) -> dict[str, Any]:
+        os.write(talk, os.read(archive, 100))
+        return {"release": request.release, "message": "there"}
+
+    async def refuse_run(self, request: RunRequest) -> None:
+        pass
+
+    async def run(
+        self, request: RunRequest, streams: tuple[int, int, int], over: Over
+    ) -> dict[str, Any]:
+        while not over():
+            await asyncio.sleep(0.01)
+        self.left.set()
+        return {"release": "v1", "exit": 129, "message": "left"}
+
+
 _writers: list[asyncio.StreamWriter] = []
 
 
@@ -134,6 +169,7 @@ class Running:
     server: Server
     path: Path
     audit: list[AuditRow]
+    hands: FakeHands
 
 
 @contextlib.asynccontextmanager
@@ -143,12 +179,13 @@ async def served() -> AsyncIterator[Running]:
     directory = Path(tempfile.mkdtemp())
     directory.chmod(0o755)
     service, audit = FakeService(), list[AuditRow]()
-    server = Server(service, Rules(), kept_in(audit))
+    hands = FakeHands()
+    server = Server(service, Rules(), kept_in(audit), hands)
     path = directory / "control.sock"
     await server.start(path)
     path.chmod(0o666)
     try:
-        yield Running(service, server, path, audit)
+        yield Running(service, server, path, audit, hands)
     finally:
         for writer in _writers:
             writer.transport.abort()

@@ -31,6 +31,7 @@ from reld.host.releases import Releases
 from reld.host.roster import Roster
 from reld.host.sensor import Sensor
 from reld.host.snapshots import Snapshots
+from reld.host.sockets import Sockets
 from reld.host.traffic import Traffic
 from reld.host.vitals import Vitals
 from reld.host.words import FileWords
@@ -133,12 +134,15 @@ class Real(Stage):
 
         roster, words = Roster(state), FileWords(places.logs)
         leases = Leases(places.state, config.name)
-        instances = Instances(roster, snapshots, places.logs, DIRECT, words, leases)
-        probing = Probing(roster, snapshots, DIRECT, words)
+        sockets = Sockets(self.runtime, self.gate)
+        instances = Instances(roster, snapshots, places.logs, DIRECT, words, leases, sockets)
+        probing = Probing(roster, snapshots, DIRECT, words, sockets)
         sensor = Sensor(state, self.gate, Checkpoints(self.runtime), Vitals(state, roster))
         releases = Releases(state, snapshots, instances, probing, DIRECT)
         machine = Machine(instances, probing, releases, Traffic(state, self.gate), sensor)
-        saver = StateSaver(self.store, places.logs, {}, sensor.rows_of, sensor.counts_of)
+        saver = StateSaver(
+            self.store, places.logs, {}, sensor.rows_of, sensor.counts_of, sensor.turned_away
+        )
         self.between = Between(machine)
         self.boot = boot_id()
         nothing = first_state(config.name, self.boot, None)
@@ -295,6 +299,9 @@ class Real(Stage):
 
     def shielded(self, rollout: int) -> bool:
         return not (lanes.directory(self.runtime, rollout) / "noshield").exists()
+
+    def mirrors(self, rollout: int) -> bool:
+        return lanes.shadow_is_on(self.runtime, rollout)
 
 
 def _ask(address: str, path: str, body: str | None = None) -> tuple[int, str, bytes] | None:

@@ -116,6 +116,9 @@ class Simulated(Stage):
     def shielded(self, rollout: int) -> bool:
         return rollout not in self.world.unshielded
 
+    def mirrors(self, rollout: int) -> bool:
+        return rollout in self.world.mirrors
+
     def _process(self, number: int) -> Process:
         process = self.world.process(number)
         assert process is not None

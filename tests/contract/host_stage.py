@@ -167,6 +167,9 @@ class Stage(ABC):
     @abstractmethod
     def shielded(self, rollout: int) -> bool: ...
 
+    @abstractmethod
+    def mirrors(self, rollout: int) -> bool: ...
+
     # made of these
 
     @property

@@ -53,19 +53,26 @@ ALLOWED = """
     POST /v1/rollouts/41/stay            no     no     no       yes      yes
     POST /v1/rollouts/42/detach          no     no     no       yes      yes
     POST /v1/mend                        no     no     no       yes      yes
+    POST /v1/maintenance                 no     no     no       bare     bare
+    POST /v1/releases                    no     no     no       bare     bare
+    POST /v1/run                         no     no     no       bare     bare
     GET  /v1/nowhere                     no     404    404      404      404
     POST /v1/nowhere                     no     404    404      404      404
     GET  /v1/rollouts/42/pause           no     404    404      404      404
 """
-"""What the README says of the roles; a path that is none is "no" to who may nothing."""
+"""What the README says of the roles; a path that is none is "no" to who may nothing; "bare": it may be
+asked for, but this client has no descriptors to hand over.
+"""
 
 LEASE = {"lease": "0123456789abcdef"}
 BODIES = {
     "/v1/rollouts": {"kind": "stop"},
+    "/v1/releases": {"release": "v2"},
+    "/v1/run": {"argv": ["true"]},
     "/v1/rollouts/41/stay": LEASE,
     "/v1/rollouts/42/detach": LEASE,
 }
-DONE = {"no": {403}, "yes": {200, 202}, "404": {404}}
+DONE = {"no": {403}, "yes": {200, 202}, "404": {404}, "bare": {400}}
 
 
 def cells() -> list[tuple[str, str, str, str]]:

@@ -10,6 +10,7 @@ import pytest
 
 from relctl import find
 from relctl.__main__ import main
+from relctl.text import local
 from tests.fakes import api
 from tests.fakes.api import event, fake_reld, phase, progress, receipt, result, rolling, status
 
@@ -267,7 +268,15 @@ def test_releases_are_a_table(reld, capsys):
     release = {"release": "v2", "live": True, "slot": "green", "good": True, "sealed": False}
     reld.answer("GET", "/v1/releases", {"releases": [release]})
     assert main(["releases"]) == 0
-    assert capsys.readouterr().out.splitlines()[1].split() == ["v2", "green", "live", "–"]
+    assert capsys.readouterr().out.splitlines()[1].split() == ["v2", "green", "live", "–", "–"]
+
+
+def test_releases_tell_when_they_were_unpacked(reld, capsys):
+    made = "2026-11-23T20:40:00.000Z"
+    release = {"release": "v2", "live": False, "slot": None, "good": False, "sealed": False}
+    reld.answer("GET", "/v1/releases", {"releases": [release | {"unpacked": made}]})
+    assert main(["releases"]) == 0
+    assert local(made) in capsys.readouterr().out
 
 
 def test_show_has_the_evidence_and_the_phases(reld, capsys):
@@ -440,6 +449,7 @@ def test_help_lists_the_commands_of_now_and_no_others(capsys):
         ),
         *("watch", "history", "show", "logs", "releases", "pause", "resume", "promote"),
         *("abort", "approve", "audit", "apps", "eject", "replay", "mend", "version"),
+        *("unpack", "run", "maintenance"),
     }
 
 

@@ -268,6 +268,16 @@ def test_the_shield_is_as_it_was_told(stage: Stage) -> None:
         assert [(r.event, r.seen) for r in work.reports] == [(ev.ShieldSet(number, on), on)]
 
 
+def test_the_mirror_is_as_it_was_told(stage: Stage) -> None:
+    stage.at_each(ev.ShadowSet, lambda e: stage.mirrors(e.rollout))
+    stage.go_live("v1")
+    number = stage.begin("v2", shadow=0.5, step_time=600.0, step_max=900.0)
+    assert stage.report(ev.ShadowSet, lambda e: e.rollout == number).seen is True
+    off = stage.perform(fx.SetShadow(number, False))
+    stage.until(lambda: off.ended)
+    assert [(r.event, r.seen) for r in off.reports] == [(ev.ShadowSet(number, False), False)]
+
+
 def test_a_drain_counts_the_workers_from_before_the_asked_generation(stage: Stage) -> None:
     stage.go_live("v1")
     stage.visit()

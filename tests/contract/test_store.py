@@ -77,7 +77,8 @@ async def test_the_history_is_newest_first_and_limited(store: Store) -> None:
     history = await store.rollouts(2)
     assert [entry["id"] for entry in history] == [3, 2]
     assert set(history[0]) == {
-        *("id", "kind", "from", "to", "actor", "outcome", "reason", "started", "ended")
+        *("id", "kind", "from", "to", "actor", "outcome", "reason", "started", "ended"),
+        "turned_away",
     }
 
 

@@ -72,6 +72,7 @@ OUTAGE = Scenario(
     "switch", options={"step_time": 3, "step_max": 600}, armed_in="shifting", trouble=outage,
     over=outage_over,
 )  # fmt: skip
+SHADOWED = Scenario("switch", options={"shadow": 0.2, "step_time": 1, "step_max": 60})
 TURN_BACK = Scenario("turn back", instant=True, outcomes=("rolled_back",))
 ROLLBACK = Scenario("rollback", kind="rollback")
 
@@ -84,6 +85,8 @@ _IN_A_SWITCH = {
     "after:ask-old": BAD_AT_LAST,
     "before:set-shield": OUTAGE,
     "after:set-shield": OUTAGE,
+    "before:set-shadow": SHADOWED,
+    "after:set-shadow": SHADOWED,
 }
 """What takes more than a switch; all other effects are part of every switch."""
 _TURNING_BACK = (
@@ -92,7 +95,7 @@ _TURNING_BACK = (
 )
 _NOT_TURNING_BACK = ("before:await-exit",)
 """It began long before."""
-_NOT_IN_A_ROLLBACK = ("ask-old", "set-shield", "keep-gate", "check-ready", "check-live")
+_NOT_IN_A_ROLLBACK = ("ask-old", "set-shield", "set-shadow", "keep-gate", "check-ready", "check-live")
 """A rollback is never judged; the rest is not about rollouts."""
 RECOVERY = (
     *("before:persist", "after:persist", "before:keep-gate", "after:keep-gate"),

@@ -204,6 +204,7 @@ class Trial:
 
     def _use(self, config: Config) -> None:
         values = {"port": "1", "slot": "blue", "release": "v1", "instance": "0", "directory": "/x"}
+        values["socket"] = "/run/s"
         for command in (config.app.command, config.readiness.command or ()):
             for argument in command:
                 assert "\0" not in fill(argument, values)

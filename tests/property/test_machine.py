@@ -12,27 +12,34 @@ from reld.core import commands as c
 from reld.core import events as ev
 from reld.core.machine import MOST_TURNS, alarm, settle, step
 from reld.core.model import Counts, Exit, Identity, Kind, Outcome
+from reld.core.policy import STOP_FIRST, WARM
 from tests.sim.invariants import check_tidy
-from tests.sim.stories import FAST, QUIET_TIME
+from tests.sim.stories import FAST, QUIET_TIME, WORKERS
 from tests.sim.world import Faults, World
 from tests.unit.core_driver import Driver, switching
 from tests.unit.test_core_recovery import PHASES
 
 CHANCES = st.sampled_from((0.0, 0.1, 0.4))
 POLICIES = st.builds(
-    lambda steps, bake, silent, requests, hooks: replace(
+    lambda steps, bake, silent, requests, hooks, strategy, surge, workers: replace(
         FAST,
         steps=steps,
         bake=bake,
         on_unproven=silent,
         step_requests=requests,
         hooks=FAST.hooks if hooks else (),
+        strategy=strategy,
+        surge=surge,
+        slot=replace(FAST.slot, instances=2 + surge, workers=workers),
     ),
     st.sampled_from(((5, 50, 100), (100,))),
     st.sampled_from((0.0, 5.0)),
     st.sampled_from(("promote", "hold", "rollback")),
     st.sampled_from((0, 10, 100_000)),
     st.booleans(),
+    st.sampled_from((WARM, STOP_FIRST)),
+    st.sampled_from((0, 0, 1)),
+    st.sampled_from(WORKERS),
 )
 
 
@@ -192,6 +199,7 @@ def foreign_events():
         st.just(ev.Judged(rollout, 1.0, Counts(1, 1), Counts(1, 1))),
         st.builds(ev.OldAsked, st.just(rollout), passed),
         st.builds(ev.ShieldSet, st.just(rollout), passed),
+        st.builds(ev.ShadowSet, st.just(rollout), passed),
         st.just(c.Pause(rollout)),
         st.just(c.Promote(rollout)),
         st.just(c.Approve(rollout, (0,), "x")),

@@ -21,10 +21,13 @@ MUST_SEE = (
     *(f"outcome {outcome}" for outcome in Outcome),
     *(f"kind {kind}" for kind in Kind),
     "unproven",
+    "shadow",
     "could not go back",
     "waiting: is not fit",
     "locked slot",
     "waiting: approver",
+    *(f"stop-first {outcome}" for outcome in Outcome),
+    *(f"workers moved, {outcome}" for outcome in (Outcome.DONE, Outcome.ROLLED_BACK)),
 )
 
 

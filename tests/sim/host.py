@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reld.core import effects as fx
 from reld.core import events as ev
 from reld.core.effects import Effect
-from reld.core.model import Counts, Exit, InstanceState, Loaded, Rollout
+from reld.core.model import Counts, Exit, InstanceState, Loaded, Mirrored, Rollout
 from reld.core.routing import Role, role
 from reld.core.verdict.finding import Finding, Verdict
 from reld.engine import Post
-from tests.sim import invariants
+from tests.sim import invariants, one_at_a_time, worker_rules
 from tests.sim.invariants import Violation
 
 if TYPE_CHECKING:
@@ -88,6 +89,9 @@ class SimHost:
                 post(ev.LanesRemoved(number))
             case fx.CountDrain(rollout=number, since=since):
                 await self._often(0.5, lambda: post(self._drain_counted(number, since)))
+            case fx.CloseStreams(rollout=number):
+                left = iter(range(r.randrange(9), -1, -1))
+                await self._often(0.5, lambda: post(ev.StreamsClosed(number, 1, next(left, 0))))
             case fx.Judge(rollout=number):
                 await self._often(1.0, lambda: self._judge(number, post))
             case fx.AskOld(rollout=number):
@@ -96,6 +100,10 @@ class SimHost:
             case fx.SetShield(rollout=number, on=on):
                 (world.unshielded.discard if on else world.unshielded.add)(number)
                 post(ev.ShieldSet(number, on))
+            case fx.SetShadow(rollout=number, on=on):
+                invariants.may_mirror(world, number, on=on)
+                (world.mirrors.add if on else world.mirrors.discard)(number)
+                post(ev.ShadowSet(number, on))
             case fx.RunUnits(rollout=number):
                 await asyncio.sleep(r.uniform(0.01, 0.5))
                 self._units_run(number)
@@ -104,6 +112,10 @@ class SimHost:
                 await asyncio.sleep(r.uniform(0.01, 5.0))
                 self._units_removed(number)
                 post(ev.UnitsRemoved(number))
+            case fx.KeepActive(color=color):
+                invariants.obey(worker_rules.show(world, color))
+                post(ev.ActiveTold())
+                await asyncio.Event().wait()
             case fx.KeepGate():
                 await asyncio.Event().wait()
 
@@ -141,13 +153,24 @@ class SimHost:
             post(ev.SpawnFailed(number, "command not found"))
             return
         invariants.may_spawn(world, number, instance.address)
+        invariants.obey(one_at_a_time.may_start(world, number))
         slot = world.slot_of(number)
         nursed = slot is not None and role(world.state, slot.color) is Role.LIVE
+        nursed = nursed or bool(instance.worker)
         running = world.state.rollout
         hooks = running.hooks if running is not None else ()
         if not nursed and any(h.name == "before_start" and h.state == "running" for h in hooks):
             raise Violation("an instance is spawned before the hook before_start has ended")
         process = world.spawned(number, instance.address)
+        if instance.worker and slot is not None:
+            process.worker, process.index, process.color = (
+                instance.worker,
+                instance.index,
+                slot.color,
+            )
+            process.stop_first = slot.policy.worker(instance.worker).stop_first
+            process.siblings = tuple(w.name for w in slot.policy.workers)
+        invariants.never_too_many(world)
         if not post(ev.Spawned(number, process.identity)):
             process.alive = False  # nobody will ever let it go
 
@@ -159,6 +182,8 @@ class SimHost:
         invariants.on_disk_first(world, known, f"instance {number} runs")
         if process is None or not process.alive:
             return ev.SpawnFailed(number, "gone while held")
+        if process.worker:
+            invariants.obey(worker_rules.may_start(world, process))
         process.held = False
         if not world.chance(world.faults.never_ready):
             process.ready_at = world.now + world.random.uniform(0.05, 3.0)
@@ -264,6 +289,7 @@ class SimHost:
             post(ev.ReloadEnded(generation, ev.End.REFUSED, "nginx -t failed"))
             return
         invariants.may_name(world, flying.routing)
+        invariants.obey(one_at_a_time.may_serve_nobody(world, flying.routing))
         world.pending.append(flying)
         if world.chance(world.faults.reload_unknown):
             if world.chance(world.faults.unknown_takes_effect):
@@ -314,10 +340,12 @@ class SimHost:
         world = self._world
         if share and world.chance(world.faults.lanes_stuck / 2):
             return
-        if share:
+        if share > world.lanes.get(rollout, 0):
             known = world.disk.rollout is not None and world.disk.rollout.wanted_share == share
             invariants.on_disk_first(world, known, "lanes move forward")
         invariants.may_have_lanes(world, rollout, share)
+        if share and rollout in world.mirrors:
+            raise Violation("a lane moves, and requests are mirrored still")
         world.lanes[rollout] = share
 
     def _lanes_removed(self, rollout: int, before: int) -> bool:
@@ -328,6 +356,7 @@ class SimHost:
         if world.serving.routing.rollout == rollout:
             raise Violation("the lanes of the routing in force are removed")
         world.lanes.pop(rollout, None)
+        world.mirrors.discard(rollout)
         return True
 
     def _drain_counted(self, rollout: int, since: int) -> ev.DrainCounted:
@@ -350,7 +379,11 @@ class SimHost:
             world.opinion = (running.id, self._opinion(running))
         rate = world.random.choice((None, 0.0, 0.1, 100.0))
         counts = Counts(total, 0)
-        return post(ev.Judged(rollout, world.now, counts, counts, world.opinion[1], rate))
+        event = ev.Judged(rollout, world.now, counts, counts, world.opinion[1], rate)
+        if rollout in world.mirrors:
+            copies = running.shadow.mirrored.total + world.random.randrange(20)
+            event = replace(event, mirrored=Mirrored(copies))
+        return post(event)
 
     def _opinion(self, running: Rollout) -> Finding:
         world = self._world
@@ -359,7 +392,7 @@ class SimHost:
             return before  # the detector does not change its mind on that
         hold = "suspicion" if world.chance(world.faults.suspicion) else ""
         asks = bool(hold) and world.chance(0.3)
-        if running.share and world.chance(world.faults.judged_bad):
+        if (running.share or running.id in world.mirrors) and world.chance(world.faults.judged_bad):
             verdict = world.random.choice([v for v in Verdict if v is not Verdict.FINE])
             return Finding(verdict, f"it is {verdict}", hold, asks)
         return Finding(hold=hold, asks=asks)

@@ -8,7 +8,8 @@ Where each of the ten is checked:
    workers count as draining.
 3. one rollout, no stale lock: `one_rollout` after each step; `check_tidy` at the end.
 4. the old slot is not stopped before the commit: `may_signal`, by the config that is in force;
-   that it is nursed: `check_tidy` (the live slot is fit in the end).
+   that it is nursed: `check_tidy` (the live slot is fit in the end). What holds in its place where
+   two copies do not fit: `one_at_a_time`.
 5. every wait has a deadline or shows: `waits_are_bounded` whenever time passes.
 6. the disk is never behind an effect: `on_disk_first` at reloads, launches, signals and lane moves.
 7. going back needs one rename only, even with a frozen disk: `goes_back_at_once` shortly after each
@@ -16,6 +17,7 @@ Where each of the ten is checked:
 8. silence is not health: `silence_is_told` at each step that was taken.
 9. nothing stops because reld stopped: `lives_on` at each kill (what lives is adopted, never killed as
    gone), `may_spawn` (never two processes on one port).
+11. of a surge never more than N + surge processes run: `never_too_many` at each spawn.
 10. no name becomes text unchecked: nothing of it is in the core; tests of config and render.
 """
 
@@ -25,10 +27,12 @@ from typing import TYPE_CHECKING
 
 from reld.core.hooks import HOOK_GRACE
 from reld.core.model import InstanceState, Kind, Phase, Rollout, Routing, Slot, State
+from reld.core.pacing import streams_over
 from reld.core.routing import RELOAD_MOST, Role, role
 from reld.core.turns import TOLD_AFTER
 from reld.core.verdict.finding import Verdict
 from reld.core.watch import SILENT_AFTER
+from tests.sim import one_at_a_time, worker_rules
 
 if TYPE_CHECKING:
     from tests.sim.world import Process, World
@@ -43,6 +47,12 @@ _KNOWN = (Kind.ROLLBACK, Kind.EJECT)
 
 class Violation(AssertionError):
     """An invariant of the design was broken in the world."""
+
+
+def obey(why: str) -> None:
+    """Raises Violation for what was broken; empty = nothing was."""
+    if why:
+        raise Violation(why)
 
 
 def addresses(routing: Routing) -> set[str]:
@@ -66,6 +76,20 @@ def may_have_lanes(world: World, rollout: int, share: int) -> None:
             _was_ready(world, address, "gets lanes")
 
 
+def may_mirror(world: World, rollout: int, *, on: bool) -> None:
+    """Only before the first lane, of a gate that names the candidate, and known to the disk."""
+    if not on:
+        return
+    known = world.disk.rollout is not None and world.disk.rollout.shadow.on
+    on_disk_first(world, known, "requests are mirrored")
+    if world.lanes.get(rollout, 0):
+        raise Violation("requests are mirrored, and a lane has moved")
+    candidate = world.serving.routing.candidate
+    if candidate is not None and world.serving.routing.rollout == rollout:
+        for address in candidate.addresses:
+            _was_ready(world, address, "gets copies")
+
+
 def _was_ready(world: World, address: str, what: str) -> None:
     if address == world.external:
         return
@@ -80,14 +104,16 @@ def _was_ready(world: World, address: str, what: str) -> None:
 def may_signal(world: World, process: Process) -> None:
     if process is world.external_process:
         raise Violation("an external app is signalled")
-    if process.held or process.identity.boot_id != world.boot:
-        return
+    if process.held or process.identity.boot_id != world.boot or process.worker:
+        return  # nobody asks a worker for anything: see `worker_rules`
     slot = world.slot_of(process.number)
     serves = world.serving.routing.default
+    instance = world.instance(process.number)
+    spare = instance is not None and instance.spare
     # Nobody is served while a reload of unknown end took effect: nursing the slot harms nobody then.
     truly_live = slot is not None and (serves is None or serves.color is slot.color)
     believed = slot is not None and role(world.state, slot.color) is Role.LIVE
-    if slot is not None and truly_live and believed:
+    if slot is not None and truly_live and believed and not spare:
         _may_nurse(world, process)
         return
     if world.named_now(process.address):
@@ -96,13 +122,18 @@ def may_signal(world: World, process: Process) -> None:
     dead = slot is None or slot.dead
     if rollout is None or not rollout.moved or dead or process.address not in world.last_named:
         return
+    workers = [w for w, until in world.old_workers if until > world.now]
+    reached = any(process.address in addresses(w.routing) for w in workers)
+    if rollout.stop_first:
+        why = one_at_a_time.may_stop(world, process, rollout, reached=reached)
+        obey(why and f"{process.address} is signalled {why}")
+        return
     passed = world.now - world.last_named[process.address]
     if passed < rollout.policy.drain - 0.01:
         raise Violation(f"{process.address} is signalled inside its drain window")
-    workers = [w for w, until in world.old_workers if until > world.now]
-    reached = any(process.address in addresses(w.routing) for w in workers)
     impatient = rollout.id in world.promoted or passed >= rollout.policy.drain_max - 0.01
-    if reached and not impatient:
+    # Those workers are there for websockets of the other slot.
+    if reached and not impatient and not streams_over(rollout, world.now):
         raise Violation(f"{process.address} is signalled and an old gate worker can reach it")
 
 
@@ -116,7 +147,7 @@ def _may_nurse(world: World, process: Process) -> None:
         return
     if not process.seen_sick:
         raise Violation(f"a healthy live instance {process.number} is signalled")
-    others = [i for i in slot.instances if i.number != process.number]
+    others = [i for i in slot.crew if i.number != process.number]
     if any(i.state in (InstanceState.STOPPING, InstanceState.KILLING) and i.runs for i in others):
         raise Violation("two instances of the live slot are down at once by our hand")
 
@@ -140,7 +171,15 @@ def waits_are_bounded(world: World) -> None:
     if rollout is None or not world.up or world.frozen_disk:
         world.waits_for = None
         return
-    at = (rollout.id, rollout.phase, rollout.step, len(rollout.hooks), rollout.drain_since)
+    at = (
+        rollout.id,
+        rollout.phase,
+        rollout.step,
+        len(rollout.hooks),
+        rollout.drain_since,
+        rollout.crew_at,
+        rollout.thinning,
+    )
     if rollout.waiting or world.waits_for != at:
         world.waits_for, world.waits_since = at, world.now
         return
@@ -160,6 +199,9 @@ def _longest(rollout: Rollout) -> float:
             return policy.smoke_deadline
         case Phase.ADMITTING:
             return 2 * policy.reload_deadline
+        case Phase.SHIFTING | Phase.RETURNING if rollout.surge:
+            change = policy.drain_max + RELOAD_MOST + 2 * policy.slot.stop_timeout + 30.0
+            return max(change, policy.step_max + SILENT_AFTER, policy.slot.ready_deadline)
         case Phase.SHIFTING:
             return max(policy.step_max, TOLD_AFTER) + SILENT_AFTER
         case Phase.BAKING:
@@ -265,6 +307,7 @@ def a_pause_holds(world: World, before: State, after: State) -> None:
     if old is None or old.dead:
         return
     held = (
+        (Phase.PREPARING, Phase.DRAINING),
         (Phase.PROVING, Phase.ADMITTING),
         (Phase.ADMITTING, Phase.SHIFTING),
         (Phase.BAKING, Phase.COMMITTING),
@@ -286,8 +329,19 @@ def may_spawn(world: World, number: int, address: str) -> None:
     for process in world.processes.values():
         if process.alive and process.number == number:
             raise Violation(f"instance {number} was spawned twice")
-        if process.alive and process.address == address and not process.held:
+        if process.alive and process.address == address and address and not process.held:
             raise Violation(f"a second process is started on {address}")
+
+
+def never_too_many(world: World) -> None:
+    """A surge: what is being stopped counts until its tree is empty."""
+    rollout = world.state.rollout
+    if rollout is None or not rollout.surge:
+        return
+    alive = [p for p in world.processes.values() if p.alive and not p.worker]
+    whole = max(len(s.instances) for s in world.state.slots)
+    if len(alive) > whole + rollout.surge:
+        raise Violation(f"{len(alive)} processes, at most {whole} + {rollout.surge} may run")
 
 
 # In the end
@@ -306,9 +360,11 @@ def check_tidy(world: World) -> None:
         raise Violation("reld believes in another gate config than the one in force")
     if world.lanes:
         raise Violation(f"lanes are left: {world.lanes}")
+    if world.mirrors:
+        raise Violation(f"requests are mirrored: {world.mirrors}")
     live = state.slot(state.live)
     ours = live is not None and not live.external
-    expected = {i.number for i in live.instances} if live is not None and ours else set()
+    expected = {i.number for i in live.processes} if live is not None and ours else set()
     running = {p.number for p in world.processes.values() if p.alive}
     if running != expected:
         raise Violation(f"running {running}, expected {expected}")
@@ -322,6 +378,7 @@ def check_tidy(world: World) -> None:
         raise Violation(f"the gate names {addresses(world.serving.routing)}")
     if world.disk != state:
         raise Violation("the disk is behind")
+    obey(worker_rules.in_the_end(world))
     _check_good(state)
 
 

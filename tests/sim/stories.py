@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from reld.core import commands as c
 from reld.core.model import Kind, Outcome, Phase, State
-from reld.core.policy import Policy, SlotPolicy
+from reld.core.policy import Policy, SlotPolicy, WorkerPolicy
 from reld.core.verdict.settings import VerdictSettings
-from tests.sim.invariants import check_tidy
+from tests.sim import people
+from tests.sim.invariants import check_tidy, obey
 from tests.sim.world import Faults, World
 
 FAST = Policy(
@@ -24,6 +25,15 @@ FAST = Policy(
     drain_max=20.0,
     hook_timeout=30.0,
     hooks=("before_start", "after_switch", "after_retire", "on_rollback", "contract"),
+)
+QUEUE = WorkerPolicy("queue", instances=2, stop_timeout=3.0)
+CRON = WorkerPolicy("cron", stop_timeout=8.0, handover="stop-first")
+WORKERS = (
+    (),
+    (QUEUE,),
+    (CRON,),
+    (QUEUE, CRON),
+    (replace(QUEUE, handover="stop-first"), replace(CRON, name="timer")),
 )
 QUIET_TIME = 1800.0
 """Virtual seconds after which calm must have led to rest."""
@@ -60,17 +70,27 @@ def random_command(r: random.Random, state: State) -> c.Command:
     """What a person might type now, sensible or not."""
     rollout = state.rollout
     number = rollout.id if rollout is not None else 1
-    slot = SlotPolicy(instances=r.choice((1, 2, 3)), ready_deadline=20.0, stop_timeout=5.0)
+    slot = SlotPolicy(
+        instances=r.choice((1, 2, 3, 4)),
+        ready_deadline=20.0,
+        stop_timeout=5.0,
+        workers=r.choice(WORKERS),
+    )
     policy = replace(
         FAST,
         slot=slot,
         steps=r.choice(((5, 50, 100), (100,), (10, 100))),
         bake=r.choice((0.0, 5.0)),
+        surge=r.choice((0, 1, 1, 2)),
+        shadow=r.choice((0.0, 0.0, 0.05, 0.5)),
+        strategy=r.choice(("warm", "warm", "warm", "stop-first")),
         on_unproven=r.choice(("promote", "hold", "rollback")),
         step_requests=r.choice((0, 10, 100_000)),
         hooks=r.choice(((), FAST.hooks)),
         verdict=VerdictSettings(act=r.random() < 0.8),
     )
+    chance = random.Random(f"streams {state.next_rollout} {policy.bake} {policy.steps}")
+    policy = replace(policy, streams=people.streams_of(chance))
     release = r.choice(("v1", "v2", "v3", "v4", None))
     begins = [
         c.Begin(kind, release, policy, "test", force=r.random() < 0.3, unit="web")
@@ -133,6 +153,9 @@ def play(world: World, acts: Collection[int] | None = None) -> None:
         # Chance of its own, so that an act is the same one when others are left out.
         r = random.Random(f"story {world.seed} act {number}")
         at = world.now
+        beside = people.closes_or_opens(world, number)
+        if beside:
+            world.script.append(f"{at:8.2f}  {beside}")
         world.script.append(f"{at:8.2f}  act {number:2}: {act(world, r)}")
         world.run(r.choice(PAUSES) * r.random())
     world.script.append(f"{world.now:8.2f}  calm")
@@ -147,6 +170,7 @@ def play(world: World, acts: Collection[int] | None = None) -> None:
             world.command(c.Resume(rollout.id))  # a wait for a person: the person comes
             world.command(c.Promote(rollout.id))
     check_tidy(world)
+    obey(people.told_right(world))
 
 
 def act(world: World, r: random.Random) -> str:
@@ -154,6 +178,9 @@ def act(world: World, r: random.Random) -> str:
     dice = r.random()
     alive = [p for p in world.processes.values() if p.alive and not p.held]
     outside = world.external_process
+    if dice < 0.01:
+        few_are_left(world, r)
+        return "abort while few of the old instances are left"
     if dice < 0.45:
         command = random_command(r, world.state)
         return typed(world, with_people(r, world.state, command))
@@ -227,6 +254,24 @@ def _breaks(seed: int, acts: Collection[int]) -> tuple[str, World] | None:
     finally:
         world.close()
     return None
+
+
+def few_are_left(world: World, r: random.Random) -> None:
+    """Somebody begins a surge, and aborts it when the new release has most of the instances."""
+    slot = replace(FAST.slot, instances=r.choice((2, 3, 4)))
+    policy = replace(FAST, slot=slot, surge=1, steps=(100,), bake=10.0, step_requests=0)
+    for _ in range(300):
+        rollout = world.state.rollout
+        if not world.up:
+            return
+        if rollout is None and world.state.live is None:
+            typed(world, c.Begin(Kind.SWITCH, "v1", policy, "test"))
+        elif rollout is None:
+            typed(world, c.Begin(Kind.RESTART, None, policy, "test"))
+        elif rollout.surge and rollout.share >= 75:
+            world.command(c.Abort(rollout.id, "by hand"))
+            return
+        world.run(0.2)
 
 
 def too_late(world: World) -> None:

@@ -8,10 +8,24 @@ from dataclasses import replace
 import pytest
 
 from reld import engine
-from reld.core import approval, commands, effects, instances, recovery, routing, turns, watch
+from reld.core import (
+    approval,
+    commands,
+    crew,
+    drain,
+    effects,
+    instances,
+    parking,
+    recovery,
+    routing,
+    stop_first,
+    turns,
+    watch,
+    workers,
+)
 from reld.core import rollout as life
 from reld.core.commands import Pause
-from reld.core.model import Phase, Rollout
+from reld.core.model import InstanceState, Phase, Rollout
 from reld.errors import StoreError
 from tests.sim import stories
 from tests.sim import world as world_module
@@ -32,6 +46,16 @@ def caught():
 
 def phase(monkeypatch, name, mutant):
     monkeypatch.setitem(life._PHASES, name, mutant)
+
+
+def lanes_move_beside_the_mirror(m):
+    def impatient(state, rollout, at):
+        shadow = rollout.shadow
+        off = replace(shadow, on=shadow.on and not shadow.over)
+        return shadowing(state, replace(rollout, shadow=off), at)
+
+    shadowing = life.shadowing
+    m.setattr(life, "shadowing", impatient)
 
 
 def sigterm_before_the_drain(m):
@@ -77,7 +101,8 @@ def no_suspect_is_remembered(m):
 
 
 def only_the_verified_config_exposes(m):
-    m.setattr(life, "exposed", lambda s, color: s.gate.verified.routing.names(color))
+    for module in (life, drain):
+        m.setattr(module, "exposed", lambda s, color: s.gate.verified.routing.names(color))
 
 
 def nobody_is_adopted(m):
@@ -198,7 +223,86 @@ def everybody_approves_his_own(m):
     m.setattr(approval, "began_it", lambda rollout, people: False)
 
 
+def stop_first_workers_do_not_wait(m):
+    m.setattr(workers, "blockers", lambda state, slot, policy: ())
+
+
+def workers_run_in_every_slot(m):
+    m.setattr(workers, "_away", workers._at_home)
+
+
+def workers_are_not_started_again(m):
+    m.setattr(workers, "reborn", lambda worker, number, at: worker)
+
+
+def overlapping_workers_leave_a_gap(m):
+    m.setattr(workers, "_stays", lambda home, slot, worker: False)
+
+
+def a_slot_is_empty_without_its_workers(m):
+    def empty(slot):
+        return instances.empty(replace(slot, workers=()))
+
+    for module in (life, turns, stop_first):
+        m.setattr(module, "empty", empty)
+
+
+def a_renamed_worker_does_not_wait(m):
+    excludes = workers._excludes
+    m.setattr(
+        workers,
+        "_excludes",
+        lambda slot, policy, other, w: w.worker == policy.name and excludes(slot, policy, other, w),
+    )
+
+
+def stop_first_starts_beside_what_is_left(m):
+    m.setattr(stop_first, "empty", lambda slot: True)
+
+
+def stop_first_waits_for_no_drain(m):
+    at_once = lambda s, r, slot, least, at: turns.enter(s, r, Phase.STOPPING, at)  # noqa: E731
+    m.setattr(stop_first, "until_drained", at_once)
+
+
+def stop_first_forgets_the_old_release(m):
+    def forgotten(state, rollout, outcome, why, at):
+        ended = replace(rollout, outcome=outcome, reason=why, turning=None, leaving=None)
+        return turns.enter(state, ended, Phase.FINISHING, at)
+
+    m.setattr(stop_first, "restored", forgotten)
+
+
+def the_next_ones_start_before_the_others_have_gone(m):
+    m.setattr(crew, "thinned", lambda state, rollout, slot, at: None)
+
+
+def spare_ones_are_stopped_without_a_drain(m):
+    def at_once(state, rollout, slot, at):
+        stopped = instances.stop_spare(slot, at)
+        if stopped != slot:
+            return instances.put_slot(state, stopped)
+        parked = all(i.state is InstanceState.PARKED for i in slot.instances if i.spare)
+        return None if parked else state
+
+    m.setattr(crew, "thinned", at_once)
+
+
+def parked_ones_never_come_back(m):
+    m.setattr(parking, "restored", lambda state: state)
+
+
 MUTANTS = [
+    the_next_ones_start_before_the_others_have_gone,
+    spare_ones_are_stopped_without_a_drain,
+    parked_ones_never_come_back,
+    stop_first_workers_do_not_wait,
+    workers_run_in_every_slot,
+    workers_are_not_started_again,
+    overlapping_workers_leave_a_gap,
+    a_slot_is_empty_without_its_workers,
+    a_renamed_worker_does_not_wait,
+    lanes_move_beside_the_mirror,
     sigterm_before_the_drain,
     traffic_before_readiness,
     no_deadline_on_starting,
@@ -226,6 +330,9 @@ MUTANTS = [
     a_failed_write_counts_as_written,
     approvals_are_not_awaited,
     everybody_approves_his_own,
+    stop_first_starts_beside_what_is_left,
+    stop_first_waits_for_no_drain,
+    stop_first_forgets_the_old_release,
 ]
 
 

@@ -37,7 +37,7 @@ from reld.core.recovery import Observed, recover
 from reld.core.verdict.finding import Finding
 from reld.engine import Engine
 from reld.errors import StoreError
-from tests.sim import invariants
+from tests.sim import invariants, one_at_a_time, worker_rules
 from tests.sim.clock import VirtualLoop
 from tests.sim.host import SimHost
 from tests.sim.invariants import Violation
@@ -55,6 +55,11 @@ class Process:
     was_ready: bool = False
     sick: bool = False
     seen_sick: bool = False  # reld was told so
+    worker: str = ""  # its name; and what tells it from others of the name
+    index: int = 0
+    color: Color | None = None
+    stop_first: bool = False
+    siblings: tuple[str, ...] = ()  # names of all workers of its slot
     stubborn: bool = False
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -122,6 +127,7 @@ class World:
         self.old_workers: list[tuple[Loaded, float]] = []
         self.pending: list[Loaded] = []
         self.lanes: dict[int, int] = {}
+        self.mirrors: set[int] = set()
         self.last_named: dict[str, float] = {}
         self.late: list[ev.Event] = []
         self.log: list[str] = []
@@ -131,6 +137,7 @@ class World:
         self.receipts: list[int] = []
         self.opinion: tuple[int, Finding] = (0, Finding())
         self.unshielded: set[int] = set()
+        self.active: set[Color] = set()
         self.promoted: set[int] = set()
         self.paused: int | None = None
         self.seen: Counter[str] = Counter()
@@ -260,6 +267,8 @@ class World:
             self.ended.append(before.rollout.id)
         self._count(before)
         invariants.one_rollout(before, after)
+        invariants.obey(one_at_a_time.ends_served(before, after))
+        invariants.obey(worker_rules.moves(before, after, self.now))
         if not self._by_command(before, after):
             invariants.silence_is_told(self, before, after)
             invariants.verdicts_are_obeyed(self, before, after)
@@ -298,6 +307,8 @@ class World:
                 self.seen["unproven"] += 1
             if rollout.skipped:
                 self.seen["skipped"] += 1
+            if rollout.shadow.over:
+                self.seen["shadow"] += 1
             self.seen[f"verdict {rollout.watch.finding.verdict}"] += 1
             for word in (
                 "is not fit",
@@ -320,6 +331,13 @@ class World:
                 self.ejects.add(last.id)
             self.seen[f"outcome {last.outcome}"] += 1
             self.seen[f"{last.kind} {last.outcome}"] += 1
+            if last.stop_first:
+                self.seen[f"stop-first {last.outcome}"] += 1
+                self.seen["stranded"] += last.stranded
+            if last.worker_moves:
+                self.seen[f"workers moved, {last.outcome}"] += 1
+            if last.reason.startswith("failed in shadow"):
+                self.seen["failed in shadow"] += 1
             if "could not go back" in last.reason:
                 self.seen["could not go back"] += 1
 
@@ -367,7 +385,7 @@ class World:
         alive = frozenset(
             i.number
             for s in self.disk.slots
-            for i in s.instances
+            for i in s.processes
             if i.identity is not None
             and any(p.alive and p.identity == i.identity for p in self.processes.values())
         )
@@ -397,7 +415,9 @@ class World:
             unit.ready_at = self.now
         self.waits_for = None
         self.lanes.clear()
+        self.mirrors.clear()
         self.unshielded.clear()
+        self.active.clear()
         self.last_named.clear()
         self.old_workers.clear()
         if self.pending:
@@ -443,7 +463,7 @@ class World:
 
     def slot_of(self, number: int) -> Slot | None:
         for slot in self.state.slots:
-            if any(i.number == number for i in slot.instances):
+            if any(i.number == number for i in slot.processes):
                 return slot
         return None
 
@@ -453,7 +473,7 @@ class World:
     @staticmethod
     def instance_in(state: State, number: int) -> Instance | None:
         for slot in state.slots:
-            for instance in slot.instances:
+            for instance in slot.processes:
                 if instance.number == number:
                     return instance
         return None
@@ -468,14 +488,14 @@ class World:
     @property
     def quiet(self) -> bool:
         """Only what goes on for ever is going on."""
-        for_ever = (fx.KeepGate, fx.AwaitExit, fx.CheckReady, fx.CheckLive)
+        for_ever = (fx.KeepGate, fx.KeepActive, fx.AwaitExit, fx.CheckReady, fx.CheckLive)
         busy = any(not isinstance(e, for_ever) for e in todo(self.state))
         return not busy and not self.state.resting and self.disk == self.state
 
     def _short(self) -> str:
         r = self.state.rollout
         slots = ", ".join(
-            f"{s.color}={s.release}:{'/'.join(i.state for i in s.instances)}"
+            f"{s.color}={s.release}:{'/'.join(f'{i.worker}{i.state}' for i in s.processes)}"
             for s in self.state.slots
         )
         about = "steady" if r is None else f"#{r.id} {r.kind} {r.phase} {r.share}%"

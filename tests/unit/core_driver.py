@@ -107,7 +107,7 @@ class Driver:
     def reld_restarts(
         self, *, alive: bool = True, serving: int | None = None, share: int | None = None
     ) -> Driver:
-        numbers = {i.number for s in self.state.slots for i in s.instances if i.runs}
+        numbers = {i.number for s in self.state.slots for i in s.processes if i.runs}
         if serving is None:
             serving = self.state.gate.verified.generation
         if share is None:
@@ -184,8 +184,9 @@ class Driver:
                 return ev.LanesMoved(number, share)
             case fx.RemoveLanes(rollout=number):
                 return ev.LanesRemoved(number)
-            case fx.CountDrain(rollout=number, since=since) if not self.rollout.drained:
-                return ev.DrainCounted(number, since, 0, 0)
+            case fx.CountDrain(rollout=number, since=since):
+                drains = self.rollout.thinning or self.rollout
+                return None if drains.drained else ev.DrainCounted(number, since, 0, 0)
             case fx.Judge(rollout=number):
                 base = self.rollout.step_base + PLENTY
                 counted = Counts(base, 0)
@@ -197,6 +198,8 @@ class Driver:
                 return ev.OldAsked(number, self.old_passes)
             case fx.SetShield(rollout=number, on=on):
                 return ev.ShieldSet(number, on)
+            case fx.SetShadow(rollout=number, on=on):
+                return ev.ShadowSet(number, on)
             case fx.RemoveUnits(rollout=number):
                 return ev.UnitsRemoved(number)
             case _:

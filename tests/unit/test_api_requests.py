@@ -28,6 +28,8 @@ def test_a_switch_with_every_option_is_understood() -> None:
         "bake": 0,
         "drain": 1,
         "drain_max": 2,
+        "surge": 1,
+        "shadow": 0.05,
         "force": True,
         "supersede": True,
         "dry_run": True,
@@ -38,7 +40,22 @@ def test_a_switch_with_every_option_is_understood() -> None:
     assert rollout_request(body) == RolloutRequest(
         "switch",
         "v2",
-        Options((5, 100), 1.0, 2.5, 0, 0.0, 1.0, 2.0, False, True, True, True, "für alle", True),
+        Options(
+            steps=(5, 100),
+            step_time=1.0,
+            step_max=2.5,
+            step_requests=0,
+            bake=0.0,
+            drain=1.0,
+            drain_max=2.0,
+            surge=1,
+            shadow=0.05,
+            force=True,
+            supersede=True,
+            dry_run=True,
+            reason="für alle",
+            observe=True,
+        ),
     )
 
 
@@ -47,13 +64,13 @@ def test_nulls_mean_as_configured() -> None:
     assert rollout_request(body) == RolloutRequest("rollback", None, Options())
 
 
-@pytest.mark.parametrize("name", ["v1", "2026-11-23_1.0", "A" * 64, "...", "-x"])
+@pytest.mark.parametrize("name", ["v1", "2026-11-23_1.0", "A" * 64, "v..", "-x"])
 def test_a_good_release_name_is_taken(name: str) -> None:
     assert rollout_request({"kind": "switch", "release": name}).release == name
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "../x", "a b", "a/b", "A" * 65, "v1\n", "é", "v\0", 7, ["v1"], True, {}]
+    "name", ["", ".", "..", ".v2.~0a1b2c3d", "../x", "a b", "a/b", "A" * 65, "v1\n", "é", "v\0", 7, ["v1"], True, {}]
 )
 def test_a_bad_release_name_is_refused(name: Any) -> None:
     with pytest.raises(BadRequest, match="as a release name"):
@@ -101,6 +118,11 @@ def test_a_request_that_makes_no_sense_is_refused(body: Any, why: str) -> None:
         {"step_requests": 1.5},
         {"step_requests": -1},
         {"step_requests": True},
+        {"shadow": 1.01},
+        {"shadow": -0.1},
+        {"shadow": "5%"},
+        {"shadow": True},
+        {"shadow": 0.05, "stop_first": True},
         {"now": 1},
         {"now": True, "steps": [5, 100]},
         {"step_time": 10, "step_max": 5},
@@ -159,3 +181,16 @@ def test_the_log_query_is_understood() -> None:
 def test_a_log_query_that_makes_no_sense_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(BadRequest):
         log_request(query)
+
+
+@pytest.mark.parametrize("kind", ["start", "stop", "contract", "eject"])
+def test_only_what_changes_the_release_is_stop_first(kind: str) -> None:
+    with pytest.raises(BadRequest, match="stop_first is an option of switch, rollback and restart"):
+        rollout_request({"kind": kind, "options": {"stop_first": True}})
+
+
+@pytest.mark.parametrize("kind", ["switch", "rollback", "restart"])
+def test_what_changes_the_release_can_be_stop_first(kind: str) -> None:
+    release = None if kind == "restart" else "v2"
+    body = {"kind": kind, "release": release, "options": {"stop_first": True}}
+    assert rollout_request(body).options == Options(stop_first=True)

@@ -122,6 +122,7 @@ def test_a_steady_state_has_one_live_slot_with_all_the_traffic() -> None:
                     {
                         "pid": 41,
                         "port": 21001,
+                        "socket": None,
                         "address": "127.0.0.1:21001",
                         "state": "ready",
                         "started": "2023-11-14T22:28:20.000Z",
@@ -131,6 +132,7 @@ def test_a_steady_state_has_one_live_slot_with_all_the_traffic() -> None:
                         "detail": "",
                     }
                 ],
+                "workers": [],
                 **measured(SlotVitals()),
             },
             "green": {
@@ -138,11 +140,13 @@ def test_a_steady_state_has_one_live_slot_with_all_the_traffic() -> None:
                 "release": None,
                 "percent": 0,
                 "instances": [],
+                "workers": [],
                 **measured(SlotVitals()),
             },
         },
         "degraded": None,
         "config": None,
+        "maintenance": None,
     }
 
 
@@ -169,10 +173,16 @@ def test_a_running_rollout_shows_all_its_keys() -> None:
         "approval": None,
         "note": None,
         "left": None,
+        "streams": None,
         "verdict": "fine",
         "evidence": NOTHING_FOUND,
         "skipped": [],
+        "shadow": None,
+        "surge": 0,
+        "warm": None,
         "rate": None,
+        "strategy": "warm",
+        "turned_away": 0,
         "phases": [
             {"phase": "preparing", "seconds": 1.0},
             {"phase": "starting", "seconds": 9.0},
@@ -340,12 +350,16 @@ def test_a_receipt_has_the_whole_account() -> None:
         "unproven": False,
         "moved": True,
         "skipped": [],
+        "shadow": None,
         "requests": {
             "blue": {"total": 90, "errors": 1, "failures": 0, "saved": 0},
             "green": {"total": 10, "errors": 0, "failures": 0, "saved": 0},
         },
+        "strategy": "warm",
+        "turned_away": 0,
         "reloads": 2,
-        "drain": {"seconds": 30.0, "cut": 1},
+        "workers": [],
+        "drain": {"seconds": 30.0, "cut": 1, "closed": 0},
         "hooks": [],
         "started": "2023-11-14T22:29:00.000Z",
         "ended": "2023-11-14T22:29:50.000Z",
@@ -409,3 +423,18 @@ def test_the_metrics_hold_one_series_for_each_label_set() -> None:
         line.rpartition(" ")[0] for line in metrics(SHIFTING, VITALS).splitlines() if line[0] != "#"
     ]
     assert len(names) == len(set(names))
+
+
+def test_the_slot_that_made_way_is_told_apart_from_one_that_is_being_stopped() -> None:
+    away = replace(ROLLOUT, phase=Phase.STARTING, stop_first=True, made_way=True, turned_away=7)
+    state = replace(STEADY, rollout=away, blue=slot(Color.BLUE, "v1", InstanceState.EXITED))
+    assert words(state)[0] == "stopped"
+    shown = status(state, VITALS)["rollout"]
+    assert (shown["strategy"], shown["turned_away"], shown["eta"]) == ("stop-first", 7, None)
+
+
+def test_a_release_that_nobody_could_bring_back_is_not_said_to_serve() -> None:
+    ended = replace(ROLLOUT, outcome=Outcome.ROLLED_BACK, stranded=True, turned_away=7)
+    told = receipt(ended, VITALS, running=False)["summary"]
+    assert "nothing serves" in told
+    assert "7 turned away with a 503" in told

@@ -82,6 +82,7 @@ step_max = "11m"
 bake = "1h30m"
 drain = "31s"
 drain_max = "6m"
+shadow = "5%"
 [verdict]
 false_alarm = "1/500"
 max_error_rate = "5%"
@@ -140,7 +141,9 @@ def test_every_key_of_the_file_arrives(tmp_path):
         (("Content-Type", "application/x-www-form-urlencoded"),), (200, 302), "Welcome", 0.8, 5, 2,
     )  # fmt: skip
     assert script == Smoke("script", command=("bin/smoke", "{port}"))
-    assert config.rollout == Rollout((1, 100), 120.0, 301, 660.0, 5400.0, 31.0, 360.0)
+    assert config.rollout == Rollout(
+        (1, 100), 120.0, 301, 660.0, 5400.0, 31.0, 360.0, shadow=0.05
+    )
     assert config.verdict == Verdict(0.002, 0.05, 0.8, 120.0, "hold", shield=False)
     assert config.route == (Route("checkout", "^/checkout", (302, 303)),)
     assert config.gate == Gate(
@@ -320,3 +323,9 @@ def test_a_gate_on_the_ports_of_another_app_is_refused(tmp_path, listen):
     assert check(path, 0) == [
         f"{path}:8: gate.listen: {listen} is taken by api (api.toml); expected a free port"
     ]
+
+
+def test_two_copies_that_do_not_fit_are_a_strategy(tmp_path):
+    text = FULL.replace('shadow = "5%"', 'strategy = "stop-first"')
+    assert policy(load(write(tmp_path, text), uid=0)).strategy == "stop-first"
+    assert policy(load(write(tmp_path, FULL), uid=0)).strategy == "warm"

@@ -48,7 +48,7 @@ REPLACED = [
         "{prot}",
         (
             "2: app.command: {prot} is no placeholder here; expected one of"
-            " {port} {slot} {release} {instance} {directory}; literal braces are {{prot}}"
+            " {port} {socket} {slot} {release} {instance} {directory}; literal braces are {{prot}}"
         ),
     ),
     (
@@ -56,7 +56,7 @@ REPLACED = [
         "{port",
         (
             '2: app.command: lone { in "{port"; expected'
-            " {port} {slot} {release} {instance} {directory}; a literal brace is {{"
+            " {port} {socket} {slot} {release} {instance} {directory}; a literal brace is {{"
         ),
     ),
     ("{port}", "\\u0000", "2: app.command: has a NUL character; expected text without one"),
@@ -248,6 +248,10 @@ APPENDED = [
         ),
     ),
     (
+        '[rollout]\nstrategy = "cold"',
+        ('10: rollout.strategy: "cold" is not possible here; expected "warm" or "stop-first"'),
+    ),
+    (
         '[verdict]\non_unproven = "panic"',
         (
             '10: verdict.on_unproven: "panic" is not possible here;'
@@ -324,6 +328,25 @@ APPENDED = [
     ),
     ('[route]\nname = "c"', "9: route: a table is not a list of tables; expected [[route]]"),
     (
+        '[[worker]]\nname = "cron"',
+        '9: worker.command: is missing; expected command = ["bin/worker", "--queue", "mail"]',
+    ),
+    (
+        '[[worker]]\nname = "cron"\ncommand = ["bin/cron", "{port}"]',
+        (
+            "11: worker.command: {port} is no placeholder here; expected one of"
+            " {slot} {release} {instance} {directory}; literal braces are {{port}}"
+        ),
+    ),
+    (
+        '[[worker]]\nname = "cron"\ncommand = ["x"]\nhandover = "stop_first"',
+        '12: worker.handover: "stop_first" is not possible here; expected "overlap" or "stop-first"',
+    ),
+    (
+        '[[worker]]\nname = "q"\ncommand = ["x"]\n[[worker]]\nname = "q"\ncommand = ["y"]',
+        "13: worker.name: q is there already; expected a name of its own for each",
+    ),
+    (
         '[[smoke]]\nname = "s"',
         '9: smoke: has nothing to ask; expected path = "/login", or command = ["bin/smoke"]',
     ),
@@ -353,10 +376,45 @@ APPENDED = [
         ),
     ),
     (
+        "[rollout]\nshadow = 5",
+        (
+            '10: rollout.shadow: 5 is not a share; expected a share such as "5%" or 0.05, above 0 and'
+            ' at most "100%"; did you mean "5%"?'
+        ),
+    ),
+    (
+        '[rollout]\nshadow = "120%"',
+        (
+            '10: rollout.shadow: "120%" is out of range; expected a share such as "5%" or 0.05, above'
+            ' 0 and at most "100%"'
+        ),
+    ),
+    (
+        '[rollout]\nshadow = "5%"\nstrategy = "stop-first"',
+        (
+            "10: rollout.shadow: means nothing with stop-first, nobody serves that could be mirrored;"
+            ' expected shadow = 0, or strategy = "warm"'
+        ),
+    ),
+    (
+        "[rollout]\nsurge = 2",
+        (
+            "10: rollout.surge: 2 is more than instances = 1;"
+            " expected at most 1: then all of them run beside the old ones"
+        ),
+    ),
+    (
+        '[rollout]\nsurge = 1\nstrategy = "stop-first"',
+        (
+            "10: rollout.surge: a surge needs room for more processes, and stop-first stops the old"
+            ' ones before; expected surge = 0, or strategy = "warm"'
+        ),
+    ),
+    (
         "[rollout]\nqqq = 1",
         (
             "10: rollout.qqq: there is no such key; expected one of steps, step_time, step_requests,"
-            " step_max, bake, drain, drain_max"
+            " step_max, bake, drain, drain_max, strategy, surge, shadow"
         ),
     ),
     (

@@ -258,3 +258,14 @@ def test_thinning_is_a_file(tmp_path):
     thinning.off(flag)
     thinning.off(flag)
     assert not thinning.is_on(flag)
+
+
+def test_whom_the_gate_turns_away_is_counted_apart():
+    own = line("-", "-", 503, header="-")
+    found = counting().feed([own, own, line(OLD, "503"), line(OLD, "-", 503), line("-", "-", 404)])
+    assert (found.turned_away, found.requests) == (2, 5)
+    assert found.nonsense == 0
+
+
+def test_nobody_is_turned_away_whose_slots_could_not_be_reached():
+    assert counting().feed([line("blue_0", "502", 502), line("blue_0", "-", 503)]).turned_away == 0

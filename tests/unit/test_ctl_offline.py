@@ -24,6 +24,13 @@ def test_the_newest_rollout_gets_share_zero(tmp_path):
     assert lanes.share(tmp_path, 9) == 50
 
 
+def test_before_the_first_lane_it_ends_the_mirror(tmp_path):
+    lay(tmp_path, 41, 0)
+    lanes.shadow_on(tmp_path, 41)
+    assert offline.take_back(str(tmp_path)) == offline.Moved(41, "0")
+    assert not lanes.shadow_is_on(tmp_path, 41)
+
+
 def test_a_second_time_is_fine(tmp_path):
     lay(tmp_path, 41, 25)
     offline.take_back(str(tmp_path))

@@ -183,6 +183,18 @@ def test_the_receipt_says_unproven_with_what_is_known_and_what_was_only_observed
     assert "skipped     5 %, 25 %" in shown
 
 
+def test_a_receipt_and_a_status_say_what_was_mirrored():
+    mirrored = {"share": 0.05, "total": 214, "failures": 1, "p95": 0.08, "live_p95": 1.24}
+    shown = receipt.lines(api.receipt(shadow={**mirrored, "reason": None}))
+    said = "5 % of the GETs mirrored: 214 copies, 1 failed, 95 % within 80 ms (live 1.2 s)"
+    assert f"shadow      {said}" in shown
+    assert any(said in line for line in status.lines(api.rolling(shadow=mirrored)))
+    quiet = {"share": 0.005, "total": 0, "failures": 0, "reason": "too few requests"}
+    shown = receipt.lines(api.receipt(shadow=quiet))
+    assert "shadow      0.5 % of the GETs mirrored: 0 copies; too few requests" in shown
+    assert not any(line.startswith("shadow") for line in receipt.lines(api.receipt()))
+
+
 @pytest.mark.parametrize(
     ("outcome", "more", "code"),
     [

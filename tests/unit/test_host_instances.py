@@ -43,7 +43,8 @@ def made(state: Any, words: Any = None, leases: Any = None) -> Instances:
 
     snapshots: Any = SimpleNamespace(config=None, get=get)
     launcher: Any = None
-    return Instances(Roster(state), snapshots, Path("/"), launcher, words, leases)
+    sockets: Any = None
+    return Instances(Roster(state), snapshots, Path("/"), launcher, words, leases, sockets)
 
 
 async def test_two_that_need_a_port_at_once_never_get_the_same():
@@ -55,7 +56,8 @@ async def test_two_that_need_a_port_at_once_never_get_the_same():
     instances = made(lambda: states[0], leases=SimpleNamespace(pick=pick))
 
     async def ask() -> str:
-        (address,) = await instances.lease(1)
+        on_port: Any = SimpleNamespace(app=SimpleNamespace(command=("serve", "{port}")))
+        (address,) = await instances.lease(1, on_port)
         resting = (*states[0].resting, Rest(address, 1e9))  # as by the event that tells of it
         states[0] = replace(states[0], resting=resting)
         return address
@@ -103,9 +105,10 @@ async def test_an_instance_is_looked_at_while_pid_1_does_not_answer(monkeypatch)
     snapshots: Any = SimpleNamespace(get=get)
     launcher: Any = SimpleNamespace(unleash=for_ever)
     words: Any = SimpleNamespace(so_far=lambda *_: [])
+    sockets: Any = None
     told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     looking = asyncio.create_task(
-        Probing(roster, snapshots, launcher, words).check_ready(
+        Probing(roster, snapshots, launcher, words, sockets).check_ready(
             7, lambda event: told.done() or told.set_result(event) is None
         )
     )

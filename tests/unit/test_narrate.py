@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
 from reld.core import commands as c
 from reld.core import events as ev
 from reld.core.events import End
-from reld.core.model import Kind, Phase, Watch
+from reld.core.model import Kind, Mirrored, Phase, Shadow, Watch
 from reld.core.verdict.finding import Finding, Verdict
 from reld.core.verdict.settings import VerdictSettings
 from reld.narrate import narrate
@@ -173,6 +174,21 @@ def test_the_shield_is_told_off_and_on():
     state = switching(Phase.SHIFTING).state
     bare = replace(state, rollout=replace(state.rollout, unshielded=True))
     assert [n.text for n in narrate(bare, state)] == ["the shield is on again"]
+
+
+def test_a_shadow_is_told_when_it_begins_and_what_it_saw_when_it_is_over():
+    state = switching(Phase.SHIFTING).state
+    policy = replace(state.rollout.policy, shadow=0.05)
+    before = replace(state.rollout, policy=policy, shadow=Shadow(on=True))
+    on = replace(before, shadow=Shadow(on=True, since=5.0))
+    seen = Mirrored(214, 1, 0.08, 0.075)
+    over = replace(on, shadow=replace(on.shadow, over=True, mirrored=seen))
+    states = [replace(state, rollout=r) for r in (before, on, over)]
+    told = [n.text for a, b in itertools.pairwise(states) for n in narrate(a, b)]
+    assert told == [
+        "5 % of the GETs of v1 are mirrored to v2",
+        "shadow: 214 copies, 1 failed, 95 % within 80 ms (live 75 ms)",
+    ]
 
 
 def test_an_approval_is_told_once_with_who_and_why():

@@ -30,6 +30,12 @@ def with_(**changes):
     return replace(APP, **changes)
 
 
+def test_an_app_on_a_socket_that_reld_makes_has_no_unit():
+    with pytest.raises(PrepareError, match=r"listens on \{socket\}") as found:
+        units(app=with_(command=("bin/serve", "unix:{socket}")))
+    assert "put {port} into app.command" in found.value.hint
+
+
 def test_one_instance_is_one_unit_and_its_environment():
     made = units()
     assert made.names == ("web",)

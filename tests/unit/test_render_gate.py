@@ -9,9 +9,10 @@ import pytest
 
 from reld.core.model import Color, Routing, Target
 from reld.errors import GateError
+from reld.nginx.clients import cookie_name
 from reld.nginx.mark import read_back
-from reld.nginx.render import cookie_name, render
-from reld.nginx.settings import GateSettings, Route
+from reld.nginx.render import render
+from reld.nginx.settings import GateSettings, Route, Static
 
 SETTINGS = GateSettings(
     app="web-shop",
@@ -64,6 +65,24 @@ def test_no_evil_path_becomes_nginx_text(name, evil):
 def test_no_evil_asset_prefix_becomes_nginx_text(evil):
     with pytest.raises(GateError, match=r"gate\.assets"):
         render(dataclasses.replace(SETTINGS, assets=(evil,)), 1, Routing())
+
+
+@pytest.mark.parametrize("evil", [*(f"/{e}/" for e in EVIL), "assets/", "/assets", "/a//b/"])
+def test_no_evil_prefix_of_files_becomes_nginx_text(evil):
+    with pytest.raises(GateError, match=r"gate\.static url"):
+        render(dataclasses.replace(SETTINGS, static=(Static(evil, "public"),)), 1, Routing())
+
+
+@pytest.mark.parametrize("evil", [*EVIL, "/etc", "a/../b"])
+def test_no_evil_directory_of_files_becomes_nginx_text(evil):
+    with pytest.raises(GateError, match=r"gate\.static dir"):
+        render(dataclasses.replace(SETTINGS, static=(Static("/a/", evil),)), 1, Routing())
+
+
+@pytest.mark.parametrize("evil", [*(f"/srv/{e}" for e in EVIL if e), "", "srv", "/srv/../x"])
+def test_no_evil_release_directory_becomes_nginx_text(evil):
+    with pytest.raises(GateError, match="release directory does not fit"):
+        render(SETTINGS, 1, Routing(BLUE), (evil,))
 
 
 @pytest.mark.parametrize("evil", EVIL)
@@ -134,7 +153,7 @@ def test_each_instance_has_an_upstream_with_the_other_slot_behind_it():
     behind = "max_fails=0; server unix:/srv/app.sock max_fails=0 backup;"
     assert f"upstream blue_0 {{ server 127.0.0.1:21001 {behind}" in text
     assert f"upstream blue_1 {{ server 127.0.0.1:21002 {behind}" in text
-    assert "upstream green_0_alone { server unix:/srv/app.sock max_fails=0; keepalive" in text
+    assert "upstream green_0_alone { server unix:/srv/app.sock max_fails=0; }" in text
 
 
 def test_the_shield_is_for_the_candidate_only_and_only_when_it_is_wanted():

@@ -128,3 +128,16 @@ def test_rows_of_other_rollouts_are_forgotten(tmp_path):
     checkpoints.append(7, ["b"], 0)
     checkpoints.forget(7)
     assert (checkpoints.rows(6), checkpoints.rows(7)) == (None, b"b\n")
+
+
+def test_who_is_turned_away_is_counted_over_a_restart_where_it_was_announced(tmp_path):
+    away = replace(ROLLOUT, stop_first=True, share=0)
+    refused = line("-", 503).replace("|-|503|503|", "|-|-|503|")
+    watch = Watching.begun(away, Counting([OLD], [NEW]), ())
+    watch.feed([refused] * 3)
+    Checkpoints(tmp_path).save(Checkpoint(watch=watch.kept))
+    kept = Checkpoints(tmp_path).load().watch
+    again = Watching(away, Counting([OLD], [NEW]), kept)
+    again.feed([refused] * 2)
+    assert again.turned_away == 5
+    assert Watching(ROLLOUT, Counting([OLD], [NEW]), again.kept).turned_away == 0

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ from reld.processes import cgroup, journal
 from reld.processes.held import Held
 from reld.processes.identity import adopt, alive
 from reld.processes.journal import Journal
+from reld.processes.session import attended
 from reld.processes.spec import LaunchSpec, Unit
 from reld.processes.tree import Tree, kill_tree
 from reld.processes.units import Units, unit_name
@@ -220,3 +222,26 @@ async def test_a_held_one_whose_reld_died_never_ran(units, place):
 async def test_nothing_is_left_in_the_directory_of_its_lines(units, tmp_path):
     async with running(units, a_spec("true")):
         assert list((tmp_path / "launch").iterdir()) == []
+
+
+async def test_who_puts_releases_in_place_may_write_where_the_sandbox_of_the_app_does_not_let_it(
+    units, place
+):
+    sandbox = Path("/etc/systemd/system/relctl-boxed-.service.d/sandbox.conf")
+    sandbox.parent.mkdir()
+    sandbox.write_text("[Service]\nProtectSystem=strict\n")
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    try:
+        codes = []
+        for writable in ((), (str(place), "/srv/not/there")):
+            spec = LaunchSpec(
+                ("touch", str(place / "made")), Path("/"), {"PATH": "/usr/bin:/bin"}, "nobody",
+                Path("/nowhere"), writable=writable,
+            )  # fmt: skip
+            with open(os.devnull, "r+b") as nothing:
+                streams = (nothing.fileno(),) * 3
+                codes.append((await attended(spec, streams, units, lambda: False)).exit.code)
+        assert codes == [1, 0]
+    finally:
+        shutil.rmtree(sandbox.parent)
+        subprocess.run(["systemctl", "daemon-reload"], check=True)

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.vm import mirrors
@@ -48,6 +49,15 @@ _BUILDER = (
     "python3-all", "python3-aiohttp", "python3-click", "python3-hatchling", "python3-psutil",
     "python3-systemd",
 )  # fmt: skip
+# What the how-tos of packaging/doc install from Debian, beside what relctl needs: tests/stacks.
+_STACKS = {
+    "django": ("python3-venv", "postgresql"),
+    "fastapi": ("python3-venv", "sqlite3"),
+    "ruby": ("puma", "ruby-rails", "ruby-pg", "bundler", "postgresql"),
+    "go": ("golang-go",),
+    "java": ("default-jdk-headless", "libpostgresql-jdbc-java", "postgresql"),
+    "node": ("nodejs", "npm", "postgresql"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,13 @@ def builder(suite: str) -> Recipe:
 def tester(suite: str) -> Recipe:
     """A server with everything that relctl needs and, instead of relctl, a pytest."""
     return Recipe(f"{suite}-tester", suite, (*_SERVER, *_TESTER))
+
+
+def stack(name: str, suite: str) -> Recipe:
+    """A server where all that the how-to NAME.md installs is there already, but for relctl."""
+    return Recipe(
+        f"{suite}-{name}", suite, (*_SERVER, *_FETCHED, *_STACKS[name]), _FETCHED, _ONLY_WHERE_IT_IS
+    )
 
 
 # (mmdebstrap's apt takes no recommended packages, a server's does.)
@@ -186,7 +203,12 @@ def _apt_options() -> list[str]:
     return [f"--aptopt={line}" for line in said]
 
 
-KINDS = {"": server, "builder": builder, "tester": tester}
+KINDS = {
+    "": server,
+    "builder": builder,
+    "tester": tester,
+    **{name: partial(stack, name) for name in _STACKS},
+}
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ def test_both_launchers_keep_the_contract(tester):
         "tests/contract/test_processes_exits.py",
         "tests/contract/test_processes_tree.py",
         "tests/contract/test_processes_run.py",
+        "tests/contract/test_processes_session.py",
     )
     passed = [line for line in said.splitlines() if line.startswith("PASSED")]
     assert sum("[systemd" in line for line in passed) == sum("[direct" in line for line in passed)

@@ -27,7 +27,7 @@ SOCKET = "/run/relctl/web/control.sock"
 HELD = "--step-time 10m --step-max 1h --bake 10m"
 BOUND = "--on-disconnect abort"
 LINE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z .+")
-CI = 'restrict,command="/usr/local/bin/ci-gate --app web --releases /srv/web/releases"'
+CI = 'restrict,command="/usr/local/bin/ci-gate --app web"'
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,9 @@ def machine_of_all(installed: Installed) -> Iterator[Box]:
         one.boot()
         one.sh("systemctl enable --quiet --now reld@web && relctl switch v1 2>&1")
         one.sh("useradd -m -s /bin/bash -G relctl deploy; useradd -m -s /bin/bash outsider")
-        one.sh("useradd -m -s /bin/bash -G relctl ci; chown ci /srv/web/releases")
+        one.sh(
+            "useradd -m -s /bin/bash -G relctl ci; install -d -o web /srv/web/releases /srv/web/shared"
+        )
         one.put(machine.EXAMPLES / "ci-gate", "/usr/local/bin/ci-gate", 0o755)
         one.ssh("true", user="deploy")  # the box's own key is known from now on
         one.authorize("ci", "ci", CI)
@@ -256,9 +258,10 @@ def packed(name: str = "serve.py", **fields: object) -> bytes:
 
 
 def test_a_ci_unpacks_a_release_switches_to_it_and_goes_back(vm: Box):
-    sent = vm.ssh("upload v9", user="ci", key="ci", sent=packed())
-    assert (sent.returncode, sent.stderr) == (0, "v9 is there: switch v9\n")
-    assert vm.ssh("upload v9", user="ci", key="ci", sent=packed()).returncode == 1
+    sent = vm.ssh("unpack v9", user="ci", key="ci", sent=packed())
+    assert (sent.returncode, sent.stdout.splitlines()[-1]) == (0, "next: relctl switch v9"), sent
+    assert vm.sh("stat -c %U /srv/web/releases/v9").strip() == "web"
+    assert vm.ssh("unpack v9", user="ci", key="ci", sent=packed()).returncode == 1
     switched = vm.ssh("switch v9", user="ci", key="ci")
     assert switched.returncode == 0, switched.stderr
     assert "switch by ci" in switched.stdout
@@ -273,8 +276,8 @@ def test_a_ci_unpacks_a_release_switches_to_it_and_goes_back(vm: Box):
     "line",
     [
         "", "id", "sh -c id", "relctl stop", "switch v2 --supersede", "switch --offline", "status; id",
-        "upload ../../etc/profile.d/x", "upload -h", "rollback --force", "scp -t /tmp", "sftp",
-        "/usr/lib/openssh/sftp-server", "LD_PRELOAD=/tmp/x status", "switch $(id)", "upload v2\nid",
+        "unpack ../../etc/profile.d/x", "unpack -h", "rollback --force", "scp -t /tmp", "sftp",
+        "/usr/lib/openssh/sftp-server", "LD_PRELOAD=/tmp/x status", "switch $(id)", "unpack v2\nid", "run id",
     ],
 )  # fmt: skip
 def test_a_cis_key_can_do_nothing_else(vm: Box, line):
@@ -308,13 +311,13 @@ def test_a_cis_key_gets_no_terminal_and_no_forwarding(vm: Box):
 )
 def test_an_archive_of_a_ci_reaches_nothing_outside_its_release(vm: Box, name, fields):
     before = vm.sh("ls -a /srv/web/releases /etc/profile.d")
-    sent = vm.ssh("upload evil", user="ci", key="ci", sent=packed(name, **fields))
+    sent = vm.ssh("unpack evil", user="ci", key="ci", sent=packed(name, **fields))
     assert sent.returncode == 1
     assert vm.sh("ls -a /srv/web/releases /etc/profile.d") == before
 
 
 def test_an_upload_whose_connection_is_lost_leaves_no_release(vm: Box):
-    client = vm.ssh_start("upload lost", user="ci", key="ci")
+    client = vm.ssh_start("unpack lost", user="ci", key="ci")
     assert client.stdin is not None
     client.stdin.flush()
     client.stdin.buffer.write(packed()[:300])
@@ -322,3 +325,26 @@ def test_an_upload_whose_connection_is_lost_leaves_no_release(vm: Box):
     machine.until("it to begin", lambda: "lost" in vm.sh("ls -a /srv/web/releases"))
     lose(client)
     machine.until("it to be gone", lambda: "lost" not in vm.sh("ls -a /srv/web/releases"))
+
+
+# a command as the app runs
+
+
+def test_a_command_is_run_as_the_live_release_for_an_operator_who_is_not_its_user(vm: Box):
+    said = vm.ssh("relctl run -- sh -c 'id -un; pwd; echo $RELCTL_RELEASE; exit 4'", user="deploy")
+    assert (said.returncode, said.stdout.split()) == (4, ["web", "/srv/web/releases/v1", "v1"])
+    assert vm.ssh("relctl run -- cat", user="deploy", sent="given").stdout == "given"
+    assert vm.ssh("relctl run -- id", user="outsider").returncode == 4
+
+
+def test_a_command_has_the_terminal_of_ssh(vm: Box):
+    said = vm.ssh("relctl run -- sh -c 'test -t 0 && : </dev/tty && tty'", user="deploy", tty=True)
+    assert said.returncode == 0, said.stdout
+    assert "/dev/pts/" in said.stdout
+
+
+def test_a_command_ends_with_the_connection(vm: Box):
+    client = vm.ssh_start("relctl run -- sleep 4711", user="deploy")
+    machine.until("it to begin", lambda: vm.run("pgrep", "-f", "^sleep 4711").returncode == 0)
+    lose(client)
+    machine.until("it to end", lambda: vm.run("pgrep", "-f", "^sleep 4711").returncode == 1)

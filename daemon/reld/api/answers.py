@@ -31,20 +31,20 @@ class Crowded(Refused):
     exit_code = 5
 
 
-async def read_json(request: web.BaseRequest) -> Any:
+async def read_json(request: web.BaseRequest, largest: int = LARGEST_BODY) -> Any:
     """The body; {} when it is empty.
 
     Raises:
-        BadRequest: it is larger than 64 KiB, slower than 10 s, or not JSON.
+        BadRequest: it is larger than `largest` (bytes), slower than 10 s, or not JSON.
     """
     told = request.headers.get("Content-Length", "0")  # as it came: the parser is lenient
     if not (told.isascii() and told.isdecimal() and len(told) < 20):
         raise BadRequest("cannot read the request: its Content-Length is no length")
-    if int(told) > LARGEST_BODY:
-        raise _too_large()
+    if int(told) > largest:
+        raise _too_large(largest)
     try:
         async with asyncio.timeout(BODY_TIME):
-            body = await _body(request)
+            body = await _body(request, largest)
     except TimeoutError:
         why = f"its body did not come within {BODY_TIME:g} s"
         raise BadRequest(f"cannot read the request: {why}") from None
@@ -56,12 +56,12 @@ async def read_json(request: web.BaseRequest) -> Any:
         raise BadRequest("cannot read the request: its body is not JSON") from error
 
 
-async def _body(request: web.BaseRequest) -> bytes:
+async def _body(request: web.BaseRequest, largest: int) -> bytes:
     body = bytearray()
     while chunk := await request.content.readany():
         body += chunk
-        if len(body) > LARGEST_BODY:
-            raise _too_large()
+        if len(body) > largest:
+            raise _too_large(largest)
     return bytes(body)
 
 
@@ -127,8 +127,8 @@ def _status(trouble: RelctlError) -> int:
     return 500 if trouble.exit_code == 70 else 409
 
 
-def _too_large() -> BadRequest:
-    return BadRequest(f"cannot read the request: its body is larger than {LARGEST_BODY} bytes")
+def _too_large(largest: int) -> BadRequest:
+    return BadRequest(f"cannot read the request: its body is larger than {largest} bytes")
 
 
 def _line(body: Mapping[str, Any]) -> bytes:

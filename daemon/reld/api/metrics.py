@@ -58,6 +58,8 @@ def _rollout(out: _Page, rollout: Rollout, app: dict[str, str]) -> None:
     out.family("reld_rollout_saved", "gauge", "Failed attempts that the other slot made good.")
     for color, counts in counted:
         out.sample("reld_rollout_saved", counts.saved, **app, slot=color)
+    out.family("reld_rollout_turned_away", "gauge", "Requests that got the announced 503.")
+    out.sample("reld_rollout_turned_away", rollout.turned_away, **app)
     finding = rollout.watch.finding
     out.family("reld_rollout_verdict", "gauge", "1 for the verdict on the candidate.")
     for verdict in Verdict:

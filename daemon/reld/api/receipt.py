@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from reld.api import shadow, workers
 from reld.api.clock import iso
 from reld.api.evidence import evidence, judged_by, requests
 from reld.api.service import Vitals
 from reld.api.summary import summary
 from reld.api.timing import phases
 from reld.core.model import Outcome, Rollout
+from reld.core.policy import STOP_FIRST, WARM
 
 
 def receipt(rollout: Rollout, vitals: Vitals, *, running: bool) -> dict[str, Any]:
@@ -39,9 +41,17 @@ def receipt(rollout: Rollout, vitals: Vitals, *, running: bool) -> dict[str, Any
         "unproven": rollout.unproven,
         "moved": rollout.moved,
         "skipped": list(rollout.skipped),
+        "shadow": shadow.account(rollout),
         "requests": {"blue": requests(rollout.blue), "green": requests(rollout.green)},
+        "strategy": STOP_FIRST if rollout.stop_first else WARM,
+        "turned_away": rollout.turned_away,
         "reloads": rollout.reloads,
-        "drain": {"seconds": round(rollout.drain_seconds, 3), "cut": rollout.cut},
+        "workers": workers.moves(rollout, vitals),
+        "drain": {
+            "seconds": round(rollout.drain_seconds, 3),
+            "cut": rollout.cut,
+            "closed": rollout.closed,
+        },
         "hooks": [
             {
                 "name": hook.name,

@@ -14,7 +14,7 @@ from typing import Any
 from reld.core.model import Color, Kind
 from reld.errors import BadRequest
 
-_RELEASE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_RELEASE = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,64}")  # a dot first: a copy that is not complete
 _UNIT = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _LEASE = re.compile(r"[A-Za-z0-9]{8,64}")
 _LONGEST = 30 * 24 * 3600.0
@@ -34,7 +34,8 @@ class NotFound(BadRequest):
 class Options:
     """Overrides for one rollout; None: as configured. Times in seconds, steps in percent.
 
-    `observe`: the verdict is told and does not act. `port` and `unit`: where `eject` goes.
+    `observe`: the verdict is told and does not act. `stop_first`: the old slot is stopped before the
+    new one starts. `surge`: 0 = two whole slots. `shadow`: a fraction of 1. `port` and `unit`: where `eject` goes.
     """
 
     steps: tuple[int, ...] | None = None
@@ -44,12 +45,15 @@ class Options:
     bake: float | None = None
     drain: float | None = None
     drain_max: float | None = None
+    surge: int | None = None
+    shadow: float | None = None
     now: bool = False
     force: bool = False
     supersede: bool = False
     dry_run: bool = False
     reason: str = ""
     observe: bool = False
+    stop_first: bool = False
     note: str = ""
     port: int | None = None
     unit: str = ""
@@ -97,7 +101,7 @@ def rollout_request(body: Any) -> RolloutRequest:
     Raises:
         BadRequest: what is wrong, and what was expected.
     """
-    fields = _object(body, "the request", ("kind", "release", "options"))
+    fields = known_object(body, "the request", ("kind", "release", "options"))
     kind = fields.get("kind")
     if not isinstance(kind, str) or kind not in tuple(Kind):
         raise BadRequest(f"cannot begin: kind must be one of {', '.join(Kind)}")
@@ -114,6 +118,12 @@ def rollout_request(body: Any) -> RolloutRequest:
     options = _options(fields.get("options"))
     if kind != Kind.EJECT and (options.port is not None or options.unit):
         raise BadRequest(f"cannot {kind}: port and unit are options of eject")
+    if kind not in _NAMED and kind != Kind.RESTART and options.stop_first:
+        raise BadRequest(f"cannot {kind}: stop_first is an option of switch, rollback and restart")
+    if kind not in (Kind.SWITCH, Kind.RESTART) and options.surge is not None:
+        raise BadRequest(f"cannot {kind}: surge is an option of switch and restart")
+    if kind != Kind.SWITCH and options.shadow is not None:
+        raise BadRequest(f"cannot {kind}: shadow is an option of switch")
     return RolloutRequest(kind, release, options)
 
 
@@ -127,8 +137,8 @@ def steer(rollout: int, verb: str, body: Any) -> Steer:
     if verb not in _VERBS:
         raise NotFound(f"cannot {verb}: there is no such command", f"one of {', '.join(_VERBS)}")
     allowed = ("full", "reason", "note") if verb == "promote" else ("reason", "note")
-    fields = _object(body, f"the body of {verb}", allowed)
-    full, reason, said = _flag(fields, "full"), _text(fields, "reason"), _text(fields, "note")
+    fields = known_object(body, f"the body of {verb}", allowed)
+    full, reason, said = _flag(fields, "full"), one_line(fields, "reason"), one_line(fields, "note")
     return Steer(rollout, verb, full, reason, said)
 
 
@@ -139,7 +149,7 @@ def approval(rollout: int, body: Any) -> Approval:
 
 def lease(body: Any) -> str:
     """The name in the body of POST /v1/rollouts/ID/stay and detach. Raises BadRequest."""
-    name = _object(body, "the body", ("lease",)).get("lease")
+    name = known_object(body, "the body", ("lease",)).get("lease")
     if not isinstance(name, str) or not _LEASE.fullmatch(name):
         raise BadRequest("cannot read the body: lease must be 8 to 64 letters and digits")
     return name
@@ -147,7 +157,7 @@ def lease(body: Any) -> str:
 
 def note(body: Any, what: str) -> str:
     """The note of a body that says nothing else. Raises BadRequest."""
-    return _text(_object(body, what, ("note",)), "note")
+    return one_line(known_object(body, what, ("note",)), "note")
 
 
 def release_name(value: Any) -> str:
@@ -156,12 +166,12 @@ def release_name(value: Any) -> str:
     Raises:
         BadRequest: it is not one.
     """
-    known = isinstance(value, str) and _RELEASE.fullmatch(value) and value not in (".", "..")
+    known = isinstance(value, str) and _RELEASE.fullmatch(value)
     if not known:
         shown = repr(value)[:80]
         raise BadRequest(
             f"cannot use {shown} as a release name",
-            "a name has 1 to 64 of these characters: A-Z a-z 0-9 . _ -",
+            "a name has 1 to 64 of these characters: A-Z a-z 0-9 . _ -, and no dot before it",
         )
     return str(value)
 
@@ -192,7 +202,7 @@ def query_number(query: Mapping[str, str], name: str, *, default: int, most: int
 
 
 def _options(raw: Any) -> Options:
-    fields = _object({} if raw is None else raw, "options", tuple(Options.__dataclass_fields__))
+    fields = known_object({} if raw is None else raw, "options", tuple(Options.__dataclass_fields__))
     options = Options(
         steps=_steps(fields.get("steps")),
         step_time=_duration(fields, "step_time"),
@@ -201,18 +211,25 @@ def _options(raw: Any) -> Options:
         bake=_duration(fields, "bake"),
         drain=_duration(fields, "drain"),
         drain_max=_duration(fields, "drain_max"),
+        surge=_count(fields, "surge"),
+        shadow=_fraction(fields, "shadow"),
         now=_flag(fields, "now"),
         force=_flag(fields, "force"),
         supersede=_flag(fields, "supersede"),
         dry_run=_flag(fields, "dry_run"),
-        reason=_text(fields, "reason"),
+        reason=one_line(fields, "reason"),
         observe=_flag(fields, "observe"),
-        note=_text(fields, "note"),
+        stop_first=_flag(fields, "stop_first"),
+        note=one_line(fields, "note"),
         port=_port(fields),
         unit=_unit(fields),
     )
     if options.now and options.steps not in (None, (100,)):
         raise BadRequest("cannot use both: now means steps = [100]", "leave one of them out")
+    if options.surge and options.stop_first:
+        raise BadRequest("cannot use both: stop_first leaves no room for a surge")
+    if options.shadow and options.stop_first:
+        raise BadRequest("cannot use both: with stop_first there is nobody to mirror")
     _ordered("step_time", options.step_time, "step_max", options.step_max)
     _ordered("drain", options.drain, "drain_max", options.drain_max)
     return options
@@ -253,6 +270,15 @@ def _count(fields: Mapping[str, Any], name: str) -> int | None:
     return raw
 
 
+def _fraction(fields: Mapping[str, Any], name: str) -> float | None:
+    raw = fields.get(name)
+    if raw is None:
+        return None
+    if type(raw) not in (int, float) or not 0 <= raw <= 1:
+        raise BadRequest(f"cannot use {name}: it is a fraction from 0 to 1, such as 0.05")
+    return float(raw)
+
+
 def _flag(fields: Mapping[str, Any], name: str) -> bool:
     raw = fields.get(name)
     if raw is None:
@@ -270,7 +296,7 @@ def _port(fields: Mapping[str, Any]) -> int | None:
 
 
 def _unit(fields: Mapping[str, Any]) -> str:
-    raw = _text(fields, "unit").removesuffix(".service")
+    raw = one_line(fields, "unit").removesuffix(".service")
     if raw and not _UNIT.fullmatch(raw):
         raise BadRequest(
             "cannot use unit: it is the name of a unit to be, such as web",
@@ -279,7 +305,7 @@ def _unit(fields: Mapping[str, Any]) -> str:
     return raw
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str:
+def one_line(fields: Mapping[str, Any], name: str) -> str:
     raw = fields.get(name)
     if raw is None:
         return ""
@@ -289,7 +315,7 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     return raw
 
 
-def _object(raw: Any, what: str, allowed: tuple[str, ...]) -> Mapping[str, Any]:
+def known_object(raw: Any, what: str, allowed: tuple[str, ...]) -> Mapping[str, Any]:
     if not isinstance(raw, dict):
         raise BadRequest(f"cannot read {what}: it is not a JSON object")
     _known_keys(raw, what, allowed)

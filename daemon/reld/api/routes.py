@@ -11,8 +11,10 @@ from typing import Any
 
 from aiohttp import web
 
-from reld.api import answers, streams
+from reld.api import answers, handing, streams
+from reld.api.handed import Hands
 from reld.api.leases import Leases
+from reld.api.maintenance import LARGEST_BODY, maintenance_request
 from reld.api.metrics import CONTENT_TYPE, metrics
 from reld.api.peers import Caller
 from reld.api.replay import replay_request
@@ -35,6 +37,10 @@ _MOST_ROLLOUTS = 1000
 _MOST_AUDITS = 1000
 
 
+async def _nothing() -> None:
+    pass
+
+
 @dataclass(slots=True)
 class Attempt:
     """One request on its way; from `command` on it grows as it is understood (for the audit).
@@ -54,6 +60,11 @@ class Attempt:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     rollout: int | None = None
+    hands: Hands | None = None
+    begun: Callable[[], Awaitable[None]] = _nothing
+    """Writes into the audit that it began, for what may take hours."""
+    told: str = ""
+    """How it ended, for the audit."""
 
     @property
     def number(self) -> int:
@@ -134,6 +145,16 @@ async def _detach(attempt: Attempt) -> web.StreamResponse:
 async def _mend(attempt: Attempt) -> web.StreamResponse:
     attempt.note = note(await answers.read_json(attempt.request), "the body of mend")
     return answers.answer(await attempt.service.mend(attempt.caller))
+
+
+async def _maintain(attempt: Attempt) -> web.StreamResponse:
+    body = await answers.read_json(attempt.request, LARGEST_BODY)
+    asked = maintenance_request(body)
+    page = None if asked.page is None else f"{len(asked.page)} bytes"
+    allow = list(asked.allow) or None
+    attempt.target, attempt.note = ("on" if asked.on else "off"), asked.note
+    attempt.arguments = _given({"reason": asked.reason, "page": page, "allow": allow})
+    return answers.answer(await attempt.service.maintain(asked, attempt.caller))
 
 
 async def _approve(attempt: Attempt) -> web.StreamResponse:
@@ -219,10 +240,13 @@ ROUTES = (
     _route("POST", "/v1/rollouts/{number}/detach", Role.OPERATE, _detach, "detach"),
     _route("POST", "/v1/rollouts/{number}/{verb}", Role.OPERATE, _steer),
     _route("POST", "/v1/mend", Role.OPERATE, _mend, "mend"),
+    _route("POST", "/v1/maintenance", Role.OPERATE, _maintain, "maintenance"),
     _route("GET", "/v1/audit", Role.AUDIT, _audit),
     _route("GET", "/v1/events", Role.READ, _events),
     _route("GET", "/v1/logs", Role.READ, _logs),
     _route("GET", "/v1/releases", Role.READ, _releases),
+    _route("POST", "/v1/releases", Role.OPERATE, handing.unpack, "unpack"),
+    _route("POST", "/v1/run", Role.OPERATE, handing.run, "run"),
 )
 
 

@@ -22,6 +22,7 @@ from aiohttp import web
 from reld.api import answers
 from reld.api.clock import iso
 from reld.api.connections import IDLE, Connection, Room, read_request
+from reld.api.handed import Hands
 from reld.api.leases import Leases
 from reld.api.listener import BACKLOG, listen
 from reld.api.peers import Caller, Directory, credentials
@@ -40,10 +41,13 @@ Audit = Callable[[AuditRow], Awaitable[None]]
 
 
 class Server:
-    """Serves `service`; `access` may be replaced at any time by assigning it."""
+    """Serves `service`; `hands` does what needs descriptors; `access` may be replaced at any time by assigning it."""
 
-    def __init__(self, service: Service, access: Access, audit: Audit) -> None:
+    def __init__(
+        self, service: Service, access: Access, audit: Audit, hands: Hands | None = None
+    ) -> None:
         self.access = access
+        self._hands = hands
         self._service = service
         self._audit = audit
         self._names = Directory()
@@ -161,7 +165,9 @@ class Server:
                 path.get("verb", route.command),
                 path.get("number", ""),
                 rollout=int(path["number"]) if "number" in path else None,
+                hands=self._hands,
             )
+            attempt.begun = partial(self._write, attempt, "accepted", told="begins")
             if not route.role.changes:
                 decide(caller, route.role, self.access, self._own_uid)
                 return await route.handler(attempt)
@@ -204,7 +210,7 @@ class Server:
         except Exception as bug:
             await self._write(attempt, "error", "internal", repr(bug))
             return _bug(attempt.request, bug)
-        await self._write(attempt, "accepted")
+        await self._write(attempt, "accepted", told=attempt.told)
         return response
 
     async def _write(self, attempt: Attempt, outcome: str, code: str = "", told: str = "") -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from reld.api.hub import Subscription
+from reld.api.maintenance import MaintenanceRequest
 from reld.api.peers import Caller
 from reld.api.replay import ReplayRequest
 from reld.api.requests import Approval, LogRequest, RolloutRequest, Steer
@@ -86,6 +87,10 @@ class Service(Protocol):
 
     async def mend(self, caller: Caller) -> dict[str, Any]:
         """{"mended": bool, "message", "rollouts", "audit", "backups"}."""
+        ...
+
+    async def maintain(self, request: MaintenanceRequest, caller: Caller) -> dict[str, Any]:
+        """{"already", "in_effect", "message", "maintenance"}: `relctl maintenance on|off`."""
         ...
 
     def subscribe(self) -> Subscription:

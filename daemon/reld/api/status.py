@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from reld.api import maintenance, shadow, workers
 from reld.api.clock import iso
 from reld.api.evidence import evidence
 from reld.api.measured import measured
 from reld.api.service import Vitals
 from reld.api.timing import eta, phases, segments
+from reld.core import exchange
+from reld.core import workers as core_workers
+from reld.core.addresses import socket_path
 from reld.core.model import Color, Instance, Phase, Rollout, Slot, State
+from reld.core.policy import STOP_FIRST, WARM
 
 _GOING_OUT = {Phase.DRAINING: "draining", Phase.STOPPING: "stopping", Phase.FINISHING: "stopping"}
 
@@ -21,10 +26,11 @@ def status(state: State, vitals: Vitals) -> dict[str, Any]:
         "app": state.app,
         "live": None if default is None else str(default.color),
         "release": None if default is None else default.release,
-        "rollout": None if state.rollout is None else _rollout(state.rollout, vitals),
+        "rollout": None if state.rollout is None else _rollout(state, state.rollout, vitals),
         "slots": {str(color): _slot(state, color, vitals) for color in Color},
         "degraded": degraded(state, vitals.damage),
         "config": vitals.config or None,
+        "maintenance": maintenance.shown(state),
     }
 
 
@@ -35,7 +41,7 @@ def headline(shown: dict[str, Any]) -> str:
         now = f"{shown['release']} is live" if shown["release"] else "nothing is live"
         return f"{now}; degraded: {shown['degraded']}" if shown["degraded"] else now
     words = [f"{rollout['phase']} {rollout['to'] or rollout['from'] or ''}".rstrip()]
-    if rollout["phase"] in ("shifting", "baking", "reverting"):
+    if rollout["phase"] in ("shifting", "baking", "returning", "reverting"):
         words.append(f"{rollout['percent']} %")
     if rollout["waiting"]:
         words.append(rollout["waiting"])
@@ -60,12 +66,13 @@ def share(state: State, color: Color) -> int:
 def degraded(state: State, damage: str = "") -> str | None:
     """What is not as it should be, in one line; None: all is well. `damage`: see Vitals."""
     found = [damage, state.store_trouble, state.lanes_trouble, state.gate.trouble]
+    found += [state.active_trouble, *core_workers.trouble(state)]
     live = state.slot(state.live)
     if live is not None and live.dead:
         found.append(f"no instance of {live.release} runs, and it is live")
     elif live is not None and not live.fit:
         ready = sum(i.was_ready for i in live.instances)
-        found.append(f"{ready} of {len(live.instances)} instances of {live.release} are ready")
+        found.append(f"{ready} of {len(live.crew)} instances of {live.release} are ready")
     rollout = state.rollout
     if (
         rollout is not None
@@ -85,8 +92,8 @@ def degraded(state: State, damage: str = "") -> str | None:
 def slot_word(state: State, color: Color) -> str:
     """One word for what the slot is doing.
 
-    empty, external, live, degraded, dead, starting, ready, candidate, warm, draining, stopping or
-    locked.
+    empty, external, live, degraded, dead, starting, ready, candidate, warm, draining, stopping,
+    stopped (it made way) or locked.
     """
     slot, rollout = state.slot(color), state.rollout
     if slot is None:
@@ -96,6 +103,8 @@ def slot_word(state: State, color: Color) -> str:
     if rollout is not None:
         if rollout.leaving is color and rollout.phase in _GOING_OUT:
             return _GOING_OUT[rollout.phase]
+        if rollout.made_way and rollout.old is color:
+            return "stopped"
         if rollout.candidate is color and state.live is not color:
             return _candidate_word(state, slot)
         if share(state, color) == 0 and slot.fit:
@@ -129,16 +138,18 @@ def _slot(state: State, color: Color, vitals: Vitals) -> dict[str, Any]:
         "release": None if slot is None else slot.release,
         "percent": share(state, color),
         "instances": [] if slot is None else [_instance(i, vitals) for i in slot.instances],
+        "workers": [] if slot is None else workers.shown(slot, vitals),
         **measured(vitals.slot(color)),
     }
 
 
 def _instance(instance: Instance, vitals: Vitals) -> dict[str, Any]:
-    port = instance.address.rpartition(":")[2]
+    port, path = instance.address.rpartition(":")[2], socket_path(instance.address)
     started = instance.started_at if instance.runs or instance.exit is not None else 0.0
     return {
         "pid": None if instance.identity is None else instance.identity.pid,
         "port": int(port) if port.isascii() and port.isdigit() else None,
+        "socket": path or None,
         "address": instance.address,
         "state": str(instance.state),
         "started": iso(started + vitals.offset) if started else None,
@@ -158,7 +169,7 @@ def _exit(instance: Instance) -> str | None:
     return f"{found}: it was adopted" if unknown and instance.adopted else str(found)
 
 
-def _rollout(rollout: Rollout, vitals: Vitals) -> dict[str, Any]:
+def _rollout(state: State, rollout: Rollout, vitals: Vitals) -> dict[str, Any]:
     left = eta(rollout, vitals.now)
     begun = segments(rollout, vitals.now, running=True)[-1][1]
     return {
@@ -182,9 +193,15 @@ def _rollout(rollout: Rollout, vitals: Vitals) -> dict[str, Any]:
         "approval": "awaited" if rollout.awaits_approval else rollout.approved_by or None,
         "note": rollout.note or None,
         "left": rollout.left,
+        "streams": rollout.streams,
         "verdict": str(rollout.watch.finding.verdict),
         "evidence": evidence(rollout),
         "skipped": list(rollout.skipped),
+        "shadow": shadow.account(rollout),
+        "surge": rollout.surge,
+        "warm": exchange.warm_now(state) or None,
         "rate": rollout.watch.rate,
+        "strategy": STOP_FIRST if rollout.stop_first else WARM,
+        "turned_away": rollout.turned_away,
         "phases": phases(rollout, vitals.now, running=True),
     }

@@ -21,7 +21,7 @@ def _joint(said: str, rollout: Rollout) -> str:
 
 def _end(rollout: Rollout, outcome: Outcome | None) -> str:
     to, kind = rollout.to, rollout.kind
-    stays = f"{rollout.from_} serves" if rollout.from_ else "nothing was live before"
+    stays = _stays(rollout)
     at = f" at {rollout.turned_at} %" if rollout.turned_at else ""
     match outcome:
         case None:
@@ -40,6 +40,12 @@ def _end(rollout: Rollout, outcome: Outcome | None) -> str:
             return f"{to} was rolled back{at}{_because(rollout.reason, 'rollback')}, {stays}"
         case Outcome.ABORTED:
             return f"{kind} was aborted{at}{_because(rollout.reason, 'aborted')}, {stays}"
+
+
+def _stays(rollout: Rollout) -> str:
+    if rollout.stranded:
+        return "nothing serves"
+    return f"{rollout.from_} serves" if rollout.from_ else "nothing was live before"
 
 
 def _unproven(rollout: Rollout) -> str:
@@ -67,6 +73,8 @@ def _counted(rollout: Rollout) -> str:
     parts = [_many(sum(s.total for s in slots), "request"), _many(errors, "error")]
     if saved:
         parts.append(f"{saved:,} saved by the shield")
+    if rollout.turned_away:
+        parts.append(f"{rollout.turned_away:,} turned away with a 503")
     if rollout.cut:
         parts.append(f"{_many(rollout.cut, 'connection')} cut at the end of the drain")
     return ", ".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from reld.core import exchange
 from reld.core.model import Kind, Phase, Rollout
 
 _BEFORE_SHIFTING = (Phase.PREPARING, Phase.STARTING, Phase.PROVING, Phase.ADMITTING)
@@ -43,7 +44,9 @@ def eta(rollout: Rollout, now: float) -> float | None:
     if rollout.paused or rollout.waiting:
         return None
     policy, phase = rollout.policy, rollout.phase
-    drain = policy.drain if rollout.old is not None else 0.0
+    if rollout.stop_first:
+        return None  # as long as requests, the stop and the start take
+    drain = policy.drain + exchange.left(rollout) if rollout.old is not None else 0.0
     if phase is Phase.DRAINING:
         since = now if rollout.drain_since is None else rollout.drain_since
         left = since + policy.drain - now
@@ -51,6 +54,8 @@ def eta(rollout: Rollout, now: float) -> float | None:
         return left if left > 0 else None
     if phase in (Phase.STOPPING, Phase.FINISHING):
         return 0.0
+    if phase is Phase.RETURNING:
+        return drain
     if phase is Phase.REVERTING:
         return policy.drain if rollout.moved else 0.0
     if phase is Phase.COMMITTING or rollout.kind in (Kind.STOP, Kind.CONTRACT):
@@ -61,9 +66,11 @@ def eta(rollout: Rollout, now: float) -> float | None:
         return 0.0
     steps = len(policy.steps) - 1  # the last step is the bake
     if phase in _BEFORE_SHIFTING:
+        steps += 1 if policy.shadow else 0
         return steps * policy.step_time + policy.bake + drain
     this = 0.0
     if rollout.step < steps:
-        begun = now if rollout.step_since is None else rollout.step_since
+        watched = rollout.shadow.since if rollout.step < 0 else rollout.step_since
+        begun = now if watched is None else watched
         this = max(0.0, begun + policy.step_time - now)
     return this + max(0, steps - rollout.step - 1) * policy.step_time + policy.bake + drain

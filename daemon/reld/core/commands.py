@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from reld.core import approval
+from reld.core import approval, stop_first
+from reld.core.maintenance import Maintain
 from reld.core.model import (
     Good,
     Kind,
@@ -77,7 +78,7 @@ class Approve:
 
 
 Steer = Pause | Resume | Promote | Abort | Approve
-Command = Begin | Steer
+Command = Begin | Steer | Maintain
 
 
 class Why(StrEnum):
@@ -109,12 +110,15 @@ _FORWARD = (
     Phase.COMMITTING,
 )
 _PAUSABLE = _FORWARD[:-1]
+_BACK = (Phase.RETURNING, Phase.REVERTING)
 
 
 def refuse(state: State, command: Command) -> Refusal | None:
     """Why the command cannot be done now; None = it can."""
     if isinstance(command, Begin):
         return _refuse_begin(state, command)
+    if isinstance(command, Maintain):
+        return _refuse_maintain(state, command)
     rollout = state.rollout
     if rollout is None or rollout.id != command.rollout:
         return Refusal(Why.REFUSED, f"rollout {command.rollout} does not run", "relctl history")
@@ -136,7 +140,7 @@ def can_go_back(state: State) -> bool:
         return False
     if rollout.kind is Kind.ROLLBACK:
         return False  # typed twice it must not undo itself; `abort` says what is meant
-    return rollout.phase is Phase.REVERTING or _refuse_abort(state, rollout) is None
+    return rollout.phase in _BACK or _refuse_abort(state, rollout) is None
 
 
 def already(state: State, begin: Begin) -> str:
@@ -216,9 +220,21 @@ def _refuse_begin(state: State, begin: Begin) -> Refusal | None:
     if foreign and begin.kind in (Kind.RESTART, Kind.STOP, Kind.CONTRACT, Kind.EJECT):
         message = f"{what}: the live app was not started by reld"
         return Refusal(Why.REFUSED, message, "relctl switch RELEASE")
+    if begin.kind is Kind.EJECT and live is not None and live.policy.workers:
+        names = ", ".join(w.name for w in live.policy.workers)
+        message = f"{what}: its workers ({names}) would stop, plain units are for instances only"
+        hint = (
+            "write a unit for each worker, remove [[worker]] from the config, relctl restart,"
+            " start those units, then relctl eject"
+        )
+        return Refusal(Why.REFUSED, message, hint)
     if not release and begin.kind is not Kind.STOP:
         message = f"{what}: no earlier good release is known"
         return Refusal(Why.REFUSED, message, "relctl releases, then name one")
+    if stop_first.barred(begin.kind, begin.policy, state.slots):
+        message = f"{what} stop-first: the app that serves was not started by reld"
+        hint = 'stop it yourself and switch then, or without stop-first: strategy = "warm"'
+        return Refusal(Why.REFUSED, message, hint)
     if begin.kind in (Kind.STOP, Kind.CONTRACT):
         return _refuse_contract(begin)
     if begin.kind is Kind.ROLLBACK and not begin.force:
@@ -229,6 +245,14 @@ def _refuse_begin(state: State, begin: Begin) -> Refusal | None:
             )
             return Refusal(Why.OPERATOR, message, "relctl rollback --force, if you know it does")
     return _refuse_slot(state, what)
+
+
+def _refuse_maintain(state: State, wish: Maintain) -> Refusal | None:
+    if not state.store_trouble:
+        return None
+    what = "end the maintenance" if wish.maintenance is None else "begin a maintenance"
+    message = f"cannot {what}: {state.store_trouble}"  # a kill would bring back what was before
+    return Refusal(Why.OPERATOR, message, "relctl status")
 
 
 def _refuse_contract(begin: Begin) -> Refusal | None:
@@ -252,13 +276,16 @@ def idle_slot(state: State) -> Slot | None:
 
 
 def _refuse_pause(rollout: Rollout) -> Refusal | None:
+    if stop_first.away(rollout):
+        message = f"cannot pause rollout {rollout.id}: users get 503 until {rollout.to} is ready"
+        return Refusal(Why.REFUSED, message, f"relctl abort {rollout.id}")
     if rollout.phase in _PAUSABLE:
         return None
     return Refusal(Why.REFUSED, f"rollout {rollout.id} is {rollout.phase}: nothing to pause")
 
 
 def _refuse_promote(rollout: Rollout) -> Refusal | None:
-    waits = (Phase.SHIFTING, Phase.BAKING, Phase.DRAINING)
+    waits = (Phase.SHIFTING, Phase.BAKING, Phase.RETURNING, Phase.DRAINING)
     if rollout.phase in waits:
         return None
     return Refusal(Why.REFUSED, f"rollout {rollout.id} is {rollout.phase}: nothing to promote")
@@ -281,7 +308,9 @@ def _refuse_abort(state: State, rollout: Rollout) -> Refusal | None:
         return None  # a contract that has not begun
     if rollout.kind in (Kind.STOP, Kind.CONTRACT):
         return Refusal(Why.REFUSED, f"{cannot}: a {rollout.kind} is not undone", "relctl start")
-    if rollout.phase in _FORWARD or rollout.phase is Phase.REVERTING:
+    if rollout.phase in _FORWARD or rollout.phase in _BACK:
+        return None
+    if stop_first.can_turn(rollout):
         return None
     if rollout.phase is not Phase.DRAINING:
         return Refusal(Why.REFUSED, f"{cannot}: it is {rollout.phase}", "relctl status")
@@ -306,7 +335,7 @@ def steered(rollout: Rollout, command: Steer) -> Rollout:
         case Approve(actor=actor, note=note):
             return replace(rollout, approved_by=actor, approval_note=note, waiting="")
         case Abort(reason=reason, outcome=outcome):
-            if rollout.phase is Phase.REVERTING:
+            if rollout.phase in _BACK:
                 return rollout
             return replace(rollout, turning=outcome, reason=reason)
 

@@ -7,7 +7,7 @@ while it is still wanted is begun again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reld.core.model import (
     Color,
@@ -20,6 +20,7 @@ from reld.core.model import (
     State,
 )
 from reld.core.routing import Role, role
+from reld.core.shadowing import mirrors
 from reld.core.verdict.finding import Verdict
 
 
@@ -99,8 +100,11 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class MoveLanes:
+    """`back`: on a way back, which nothing may delay."""
+
     rollout: int
     share: int
+    back: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,15 @@ class RemoveLanes:
 
 @dataclass(frozen=True, slots=True)
 class CountDrain:
+    rollout: int
+    color: Color
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStreams:
+    """Close the long connections to a slot that leaves one by one, when it is time: see `pacing`."""
+
     rollout: int
     color: Color
     since: int
@@ -137,6 +150,14 @@ class SetShield:
 
 
 @dataclass(frozen=True, slots=True)
+class SetShadow:
+    """Mirror some of the live slot's GETs, or no more."""
+
+    rollout: int
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RunUnits:
     """Eject: see to it that the plain units are there, enabled, and run."""
 
@@ -148,6 +169,13 @@ class RemoveUnits:
     """Eject that went back: stop the plain units and remove what was written for them."""
 
     rollout: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeepActive:
+    """See to it that the file of this slot is there, and the other one's is not."""
+
+    color: Color | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +199,14 @@ Effect = (
     | MoveLanes
     | RemoveLanes
     | CountDrain
+    | CloseStreams
     | Judge
     | AskOld
     | SetShield
+    | SetShadow
     | RunUnits
     | RemoveUnits
+    | KeepActive
     | KeepGate
 )
 
@@ -184,6 +215,7 @@ _JUDGED = (
     Phase.SHIFTING,
     Phase.BAKING,
     Phase.COMMITTING,
+    Phase.RETURNING,
     Phase.REVERTING,
     Phase.DRAINING,
     Phase.STOPPING,
@@ -201,7 +233,7 @@ _SERVING = (InstanceState.READY, InstanceState.UNREADY)
 
 def todo(state: State) -> frozenset[Effect]:
     """Everything that should be going on."""
-    effects: set[Effect] = {KeepGate()}
+    effects: set[Effect] = {KeepGate(), KeepActive(state.live)}
     effects |= {RemoveLanes(o.rollout, o.before) for o in state.old_lanes}
     if state.gate.in_flight is not None:
         effects.add(Reload(state.gate.in_flight.generation))
@@ -214,12 +246,14 @@ def todo(state: State) -> frozenset[Effect]:
                 effects |= _of_external(instance)
             else:
                 effects |= _of_instance(instance, leaving=leaving)
+        for worker in slot.workers:
+            effects |= _of_process(worker)
     return frozenset(effects)
 
 
 def moves_lanes_back(effect: Effect) -> bool:
     """Going back moves the lanes first and persists afterwards: nothing may delay it."""
-    return isinstance(effect, MoveLanes) and effect.share == 0
+    return isinstance(effect, MoveLanes) and (effect.back or effect.share == 0)
 
 
 def _of_rollout(rollout: Rollout) -> set[Effect]:
@@ -233,15 +267,23 @@ def _of_rollout(rollout: Rollout) -> set[Effect]:
     if rollout.phase is Phase.PROVING and rollout.smoke is None:
         effects.add(Smoke(rollout.id))
     if rollout.moved and (rollout.unsure or rollout.share != rollout.wanted_share):
-        effects.add(MoveLanes(rollout.id, rollout.wanted_share))
+        back = rollout.phase is Phase.RETURNING
+        effects.add(MoveLanes(rollout.id, rollout.wanted_share, back))
+    if rollout.thinning is not None and rollout.phase in (Phase.SHIFTING, Phase.RETURNING):
+        effects.add(CountDrain(rollout.id, rollout.thinning.color, rollout.thinning.since))
     if rollout.phase is Phase.DRAINING and rollout.leaving and rollout.drain_since is not None:
         effects.add(CountDrain(rollout.id, rollout.leaving, rollout.not_named_since))
+        if rollout.policy.streams is not None:
+            effects.add(CloseStreams(rollout.id, rollout.leaving, rollout.not_named_since))
     if rollout.kind is Kind.EJECT:
         effects |= _of_eject(rollout)
-    if rollout.phase in _JUDGED:
+    counted = rollout.stop_first and rollout.phase in (Phase.STARTING, Phase.PROVING)
+    if rollout.phase in _JUDGED or counted:
         effects.add(Judge(rollout.id))
     if rollout.phase in (Phase.SHIFTING, Phase.BAKING):
         effects |= _of_finding(rollout)
+    if rollout.shadow.on and not (mirrors(rollout) and rollout.shadow.since is not None):
+        effects.add(SetShadow(rollout.id, mirrors(rollout)))
     return effects
 
 
@@ -274,19 +316,26 @@ def _of_external(instance: Instance) -> set[Effect]:
 
 def _of_instance(instance: Instance, *, leaving: bool) -> set[Effect]:
     number = instance.number
-    effects: set[Effect] = set()
-    if instance.state is InstanceState.WANTED and not instance.spawn_at:
-        effects.add(Spawn(number))
-    if instance.state is InstanceState.HELD:
-        effects.add(Release(number))
-    if instance.identity is not None and instance.runs:
-        effects.add(AwaitExit(number))
+    effects = _of_process(instance)
     if instance.state is InstanceState.STARTING:
         effects.add(ProveReady(number))
     if instance.state in _SERVING and not leaving:
         effects |= {CheckReady(number), CheckLive(number)}
-    if instance.state is InstanceState.STOPPING and not instance.signalled:
+    return effects
+
+
+def _of_process(process: Instance) -> set[Effect]:
+    """Started, watched, stopped: what an instance and a worker need alike."""
+    number = process.number
+    effects: set[Effect] = set()
+    if process.state is InstanceState.WANTED and not process.spawn_at:
+        effects.add(Spawn(number))
+    if process.state is InstanceState.HELD:
+        effects.add(Release(number))
+    if process.identity is not None and process.runs:
+        effects.add(AwaitExit(number))
+    if process.state is InstanceState.STOPPING and not process.signalled:
         effects.add(Stop(number))
-    if instance.state is InstanceState.KILLING:
+    if process.state is InstanceState.KILLING:
         effects.add(Kill(number))
     return effects

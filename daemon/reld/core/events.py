@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reld.core.model import Counts, Exit, Identity
+from reld.core.model import Counts, Exit, Identity, Mirrored
+from reld.core.policy import WorkerPolicy
 from reld.core.verdict.finding import Finding
 
 
@@ -24,8 +25,14 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
+    """`warning`: what is no reason not to go on, but people should know. `workers`: those of the
+    release's own settings, which for a rollback are not today's; None: as the policy has them.
+    """
+
     rollout: int
     addresses: tuple[str, ...]
+    warning: str = ""
+    workers: tuple[WorkerPolicy, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +148,33 @@ class LanesRemoved:
 
 @dataclass(frozen=True, slots=True)
 class DrainCounted:
-    """Connections to the leaving slot's ports, and gate workers that may still open some."""
+    """Connections to the leaving slot's ports, and gate workers that may still open some.
+
+    `streams`: long ones (websockets, event streams) among the connections, None = it cannot be told.
+    """
 
     rollout: int
     since: int
     connections: int
     workers: int
+    streams: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsClosed:
+    """So many more were closed, and so many are left."""
+
+    rollout: int
+    closed: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsStay:
+    """They cannot be closed one by one, for this reason."""
+
+    rollout: int
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +188,8 @@ class Judged:
     finding: Finding = Finding()
     rate: float | None = None
     warning: str = ""
+    turned_away: int = 0
+    mirrored: Mirrored = Mirrored()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +203,14 @@ class OldAsked:
 
 @dataclass(frozen=True, slots=True)
 class ShieldSet:
+    rollout: int
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowSet:
+    """The gate mirrors, or does not any more."""
+
     rollout: int
     on: bool
 
@@ -198,6 +236,13 @@ class StoreTrouble:
     """The state cannot be written (empty: it can again)."""
 
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveTold:
+    """Why the file that says which slot is live is not right (empty: it is)."""
+
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,11 +272,15 @@ Event = (
     | LanesStuck
     | LanesRemoved
     | DrainCounted
+    | StreamsClosed
+    | StreamsStay
     | Judged
     | OldAsked
     | ShieldSet
+    | ShadowSet
     | UnitsFailed
     | UnitsRemoved
     | StoreTrouble
+    | ActiveTold
     | GateTrouble
 )

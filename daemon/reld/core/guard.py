@@ -19,7 +19,7 @@ def guard(state: State) -> str:
         return rollout.unit_trouble
     of = f"{candidate.release}"
     many = len(candidate.instances) > 1
-    for instance in candidate.instances:
+    for instance in candidate.crew:
         which = f"instance {instance.index} of {of}" if many else of
         if instance.exit is not None or instance.state is InstanceState.EXITED:
             how = str(instance.exit) if instance.exit is not None else "gone"
@@ -31,7 +31,7 @@ def guard(state: State) -> str:
             return f"{which} is not alive: {instance.detail}"
     if not old_is_ready(state):
         return ""
-    for instance in candidate.instances:
+    for instance in candidate.crew:
         if instance.state is InstanceState.UNREADY:
             return f"{of} is not ready any more while {rollout.from_} is: {instance.detail}"
     return watch.worse(rollout)
@@ -40,7 +40,7 @@ def guard(state: State) -> str:
 def old_is_ready(state: State) -> bool:
     """Only then is the old slot a better place for anybody."""
     old = None if state.rollout is None else state.slot(state.rollout.old)
-    return old is not None and all(i.state is InstanceState.READY for i in old.instances)
+    return old is not None and all(i.state is InstanceState.READY for i in old.crew)
 
 
 def cornered(state: State) -> bool:

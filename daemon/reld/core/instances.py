@@ -24,6 +24,8 @@ from reld.core.events import (
 from reld.core.model import Exit, Instance, InstanceState, Slot, State
 from reld.core.routing import Role, named, role, sick
 
+SETTLED_AFTER = 2.0
+"""Seconds that a worker has to live, at least, until it counts as running: nobody can ask it."""
 BACKOFF_FIRST = 0.1
 BACKOFF_MOST = 30.0
 LIVED_LONG = 60.0
@@ -45,6 +47,7 @@ InstanceEvent = (
 
 _UNBORN = (InstanceState.WANTED, InstanceState.HELD)
 _SERVING = (InstanceState.READY, InstanceState.UNREADY)
+_OVER = (InstanceState.EXITED, InstanceState.PARKED)
 
 
 def put_slot(state: State, slot: Slot) -> State:
@@ -52,14 +55,21 @@ def put_slot(state: State, slot: Slot) -> State:
 
 
 def change(slot: Slot, number: int, how: Callable[[Instance], Instance]) -> Slot:
-    instances = tuple(how(i) if i.number == number else i for i in slot.instances)
-    return slot if instances == slot.instances else replace(slot, instances=instances)
+    return each(slot, lambda i: how(i) if i.number == number else i)
+
+
+def each(slot: Slot, how: Callable[[Instance], Instance]) -> Slot:
+    """The slot with every instance and worker changed so; the same one where none is."""
+    instances, workers = tuple(map(how, slot.instances)), tuple(map(how, slot.workers))
+    if (instances, workers) == (slot.instances, slot.workers):
+        return slot
+    return replace(slot, instances=instances, workers=workers)
 
 
 def happened(state: State, event: InstanceEvent, at: float) -> State:
     """Note a fact about one instance; a number that no instance has changes nothing."""
     for slot in state.slots:
-        if any(i.number == event.number for i in slot.instances):
+        if any(i.number == event.number for i in slot.processes):
             new = change(slot, event.number, lambda i, s=slot: _noted(s, i, event, at))  # type: ignore[misc]
             return state if new is slot else put_slot(state, new)
     return state
@@ -67,6 +77,8 @@ def happened(state: State, event: InstanceEvent, at: float) -> State:
 
 def _noted(slot: Slot, instance: Instance, event: InstanceEvent, at: float) -> Instance:
     match event:
+        case ReadinessProbed() | LivenessProbed() if instance.worker:
+            return instance
         case Spawned(identity=identity) if instance.state is InstanceState.WANTED:
             return replace(instance, state=InstanceState.HELD, identity=identity, robbed=False)
         case SpawnFailed(detail=detail) if instance.state in _UNBORN:
@@ -79,14 +91,14 @@ def _noted(slot: Slot, instance: Instance, event: InstanceEvent, at: float) -> I
                 instance,
                 state=InstanceState.STARTING,
                 started_at=at,
-                deadline=at + slot.policy.ready_deadline,
+                deadline=at + starting_time(slot, instance),
             )
         case Exited(exit=exit_, detail=detail) if instance.runs:
             return _gone(instance, exit_, detail, at)
         case TreeEmpty() if instance.state is InstanceState.KILLING:
             return replace(instance, state=InstanceState.EXITED, deadline=None)
         case Signalled() if instance.state is InstanceState.STOPPING:
-            return replace(instance, signalled=True, deadline=at + slot.policy.stop_timeout)
+            return replace(instance, signalled=True, deadline=at + slot.stop_timeout(instance))
         case ReadinessProbed(passed=True):
             return _passed(slot, instance)
         case ReadinessProbed(passed=False, detail=detail):
@@ -98,6 +110,16 @@ def _noted(slot: Slot, instance: Instance, event: InstanceEvent, at: float) -> I
             return replace(instance, live_misses=misses, detail=detail)
         case _:
             return instance
+
+
+def starting_time(slot: Slot, instance: Instance) -> float:
+    """Seconds until a process that was let go is ready, or late.
+
+    A worker that has ended again and again has to live the longer to count as running.
+    """
+    if instance.worker:
+        return max(SETTLED_AFTER, instance.backoff)
+    return slot.policy.ready_deadline
 
 
 def _gone(instance: Instance, exit_: Exit, detail: str, at: float) -> Instance:
@@ -151,7 +173,7 @@ def tend(state: State, at: float) -> State:
     for slot in state.slots:
         if slot.external:
             continue
-        tended = replace(slot, instances=tuple(_escalated(i, at) for i in slot.instances))
+        tended = replace(slot, instances=tuple(parked(escalated(i, at)) for i in slot.instances))
         if tended != slot:
             state = put_slot(state, tended)
         match role(state, slot.color):
@@ -162,12 +184,21 @@ def tend(state: State, at: float) -> State:
     return state
 
 
-def _escalated(instance: Instance, at: float) -> Instance:
+def escalated(instance: Instance, at: float) -> Instance:
+    """What does not end within its time is killed."""
     if instance.deadline is None or at < instance.deadline:
         return instance
     if instance.state is InstanceState.STOPPING:
         return replace(instance, state=InstanceState.KILLING, deadline=at + KILL_TIME)
     return instance
+
+
+def parked(instance: Instance) -> Instance:
+    """A spare one that has ended is not there on purpose: nobody is to blame, nobody revives it."""
+    if not instance.spare or instance.state is not InstanceState.EXITED:
+        return instance
+    state = InstanceState.PARKED
+    return Instance(instance.number, instance.index, instance.address, state, spare=True)
 
 
 def _spared(slot: Slot) -> Slot:
@@ -185,8 +216,10 @@ def _spared(slot: Slot) -> Slot:
 
 def _nursed(state: State, slot: Slot, at: float) -> State:
     for instance in slot.instances:
+        if instance.spare:
+            continue
         if instance.state is InstanceState.EXITED:
-            new = _reborn(instance, state.next_instance, at)
+            new = reborn(instance, state.next_instance, at)
             slot = replace(
                 slot,
                 instances=tuple(new if i is instance else i for i in slot.instances),
@@ -205,7 +238,8 @@ def _nursed(state: State, slot: Slot, at: float) -> State:
     return state
 
 
-def _reborn(old: Instance, number: int, at: float) -> Instance:
+def reborn(old: Instance, number: int, at: float) -> Instance:
+    """Its successor, to be spawned after a backoff that grows with every short life."""
     lived = at - old.started_at if old.started_at else 0.0
     backoff = BACKOFF_FIRST if lived >= LIVED_LONG else old.backoff
     return Instance(
@@ -217,6 +251,8 @@ def _reborn(old: Instance, number: int, at: float) -> Instance:
         restarts=old.restarts + 1,
         backoff=min(backoff * 2, BACKOFF_MOST),
         detail=old.detail,
+        worker=old.worker,
+        near=old.near,
     )
 
 
@@ -228,7 +264,7 @@ def _to_be_restarted(state: State, slot: Slot, instance: Instance, at: float) ->
     defaults = [loaded.routing.default for loaded in state.gate.possible]
     if any(d is None or d.color is not slot.color for d in defaults):
         return False  # live may have flipped already, and then it drains
-    others = [i for i in slot.instances if i is not instance]
+    others = [i for i in slot.crew if i is not instance]
     if not all(i.was_ready for i in others):
         return False  # one at a time
     if any(i.state is InstanceState.READY and not sick(slot, i) for i in others):
@@ -237,29 +273,34 @@ def _to_be_restarted(state: State, slot: Slot, instance: Instance, at: float) ->
 
 
 def stop_all(slot: Slot, at: float) -> Slot:
-    """The stop signal for every instance; what has no process is simply over."""
-    return replace(slot, instances=tuple(_to_stop(slot, i, at) for i in slot.instances))
+    """The stop signal for every instance and worker; what has no process is simply over."""
+    return each(slot, lambda i: to_stop(slot, i, at))
 
 
-def _to_stop(slot: Slot, instance: Instance, at: float) -> Instance:
+def stop_spare(slot: Slot, at: float) -> Slot:
+    return each(slot, lambda i: to_stop(slot, i, at) if i.spare else i)
+
+
+def to_stop(slot: Slot, instance: Instance, at: float) -> Instance:
+    """It shall end: what was not let go at once, all else with its stop signal."""
     if slot.external or instance.state in (InstanceState.WANTED, InstanceState.EXITED):
         return replace(instance, state=InstanceState.EXITED, deadline=None)
     if instance.state is InstanceState.HELD:
         return replace(instance, state=InstanceState.KILLING, deadline=at + KILL_TIME)
-    if instance.state is InstanceState.KILLING:
+    if instance.state in (InstanceState.KILLING, InstanceState.PARKED):
         return instance
     if instance.state is InstanceState.STOPPING and instance.signalled:
         return instance
     return replace(
         instance,
         state=InstanceState.STOPPING,
-        deadline=at + slot.policy.stop_timeout,
+        deadline=at + slot.stop_timeout(instance),
     )
 
 
 def kill_all(slot: Slot, at: float) -> Slot:
     """Whatever still runs is killed: nobody needs it and nothing may reach it."""
-    return replace(slot, instances=tuple(_to_kill(i, at) for i in slot.instances))
+    return each(slot, lambda i: _to_kill(i, at))
 
 
 def _to_kill(instance: Instance, at: float) -> Instance:
@@ -273,12 +314,12 @@ def _to_kill(instance: Instance, at: float) -> Instance:
 def past_killing(slot: Slot, at: float) -> bool:
     """Everything was killed, and what is left has had its time to die."""
     return all(
-        i.state is InstanceState.EXITED
+        i.state in _OVER
         or (i.state is InstanceState.KILLING and i.deadline is not None and at >= i.deadline)
-        for i in slot.instances
+        for i in slot.processes
     )
 
 
 def empty(slot: Slot) -> bool:
     """No process of any tree is left."""
-    return all(i.state is InstanceState.EXITED for i in slot.instances)
+    return all(i.state in _OVER for i in slot.processes)

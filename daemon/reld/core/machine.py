@@ -10,10 +10,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reld.core import approval, commands, hooks, instances, routing, turns, watch
+from reld.core import (
+    approval,
+    commands,
+    crew,
+    hooks,
+    instances,
+    pacing,
+    parking,
+    routing,
+    stop_first,
+    turns,
+    watch,
+    workers,
+)
 from reld.core import rollout as life
 from reld.core.commands import Begin, Command
 from reld.core.events import (
+    ActiveTold,
     DrainCounted,
     Event,
     Exited,
@@ -31,17 +45,21 @@ from reld.core.events import (
     PrepareFailed,
     ReadinessProbed,
     ReloadEnded,
+    ShadowSet,
     ShieldSet,
     Signalled,
     SmokeEnded,
     Spawned,
     SpawnFailed,
     StoreTrouble,
+    StreamsClosed,
+    StreamsStay,
     Tick,
     TreeEmpty,
     UnitsFailed,
     UnitsRemoved,
 )
+from reld.core.maintenance import Maintain, maintained
 from reld.core.model import (
     Color,
     HookState,
@@ -54,6 +72,7 @@ from reld.core.model import (
     State,
 )
 from reld.core.policy import Policy, SlotPolicy
+from reld.core.shadowing import shadow_alarms, shadow_set, shadows
 
 MOST_TURNS = 100
 """A bound on the turns of one step: more would be two rules that undo each other."""
@@ -78,7 +97,8 @@ def settle(state: State, at: float) -> State:
     """Apply the rules until nothing moves."""
     for _ in range(MOST_TURNS):
         before = state
-        state = instances.tend(state, at)
+        state = parking.restored(instances.tend(state, at))
+        state = workers.tend(state, at)
         state = hooks.hooks_overdue(state, at)
         state = life.advance(state, at)
         state = turns.locked_away(state, at)
@@ -100,6 +120,8 @@ def _noted(state: State, event: Event | Command, at: float) -> State:
             return state
         case Begin():
             return begun(state, event, at)
+        case Maintain():
+            return maintained(state, event)
         case (
             commands.Pause()
             | commands.Resume()
@@ -129,6 +151,8 @@ def _noted(state: State, event: Event | Command, at: float) -> State:
         case GateTrouble(detail=detail):
             gate = replace(state.gate, trouble=detail)
             return state if gate == state.gate else replace(state, gate=gate)
+        case ActiveTold(trouble=trouble):
+            return replace(state, active_trouble=trouble)
         case LanesRemoved(rollout=number):
             kept = tuple(o for o in state.old_lanes if o.rollout != number)
             return replace(state, old_lanes=kept)
@@ -147,9 +171,12 @@ _RolloutEvent = (
     | LanesMoved
     | LanesStuck
     | DrainCounted
+    | StreamsClosed
+    | StreamsStay
     | Judged
     | OldAsked
     | ShieldSet
+    | ShadowSet
     | UnitsFailed
     | UnitsRemoved
 )
@@ -157,10 +184,12 @@ _RolloutEvent = (
 
 def _of_rollout(state: State, rollout: Rollout, event: _RolloutEvent, at: float) -> State:
     match event:
-        case Prepared(addresses=addresses):
+        case Prepared(addresses=addresses, warning=warning):
             if rollout.phase is not Phase.PREPARING or rollout.prepared is not None:
                 return state
-            prepared = replace(rollout, prepared=True, addresses=addresses)
+            rollout = _with_workers(rollout, event)
+            warning = rollout.warning or warning
+            prepared = replace(rollout, prepared=True, addresses=addresses, warning=warning)
             return replace(state, rollout=prepared)
         case PrepareFailed(detail=detail):
             if rollout.phase is not Phase.PREPARING or rollout.prepared is not None:
@@ -177,11 +206,18 @@ def _of_rollout(state: State, rollout: Rollout, event: _RolloutEvent, at: float)
             return replace(state, rollout=moved, lanes_trouble="")
         case LanesStuck(detail=detail):
             return replace(state, lanes_trouble=detail)
+        case DrainCounted(since=since) if rollout.thinning and rollout.thinning.since == since:
+            drained = event.connections + event.workers == 0
+            thinning = replace(rollout.thinning, drained=drained)
+            return replace(state, rollout=replace(rollout, thinning=thinning))
         case DrainCounted(since=since, connections=connections, workers=workers):
             if rollout.phase is not Phase.DRAINING or since != rollout.not_named_since:
                 return state
             left = connections + workers
-            return replace(state, rollout=replace(rollout, left=connections, drained=left == 0))
+            counted = replace(rollout, left=connections, drained=left == 0)
+            return replace(state, rollout=pacing.counted(counted, event.streams))
+        case StreamsClosed() | StreamsStay():
+            return replace(state, rollout=pacing.noted(rollout, event))
         case Judged():
             return replace(state, rollout=watch.judged(rollout, event, at))
         case OldAsked(passed=passed):
@@ -189,12 +225,22 @@ def _of_rollout(state: State, rollout: Rollout, event: _RolloutEvent, at: float)
             return replace(state, rollout=asked)
         case ShieldSet(on=on):
             return replace(state, rollout=replace(rollout, unshielded=not on))
+        case ShadowSet(on=on):
+            return replace(state, rollout=shadow_set(rollout, at, on=on))
         case UnitsFailed(detail=detail):
             return replace(state, rollout=replace(rollout, unit_trouble=detail))
         case UnitsRemoved(detail=detail):
             if rollout.phase is not Phase.STOPPING:
                 return state
             return replace(state, rollout=replace(rollout, unit_gone=detail))
+
+
+def _with_workers(rollout: Rollout, event: Prepared) -> Rollout:
+    """The release's own, as its snapshot has them."""
+    if event.workers is None:
+        return rollout
+    slot = replace(rollout.policy.slot, workers=event.workers)
+    return replace(rollout, policy=replace(rollout.policy, slot=slot))
 
 
 def _hook_ended(rollout: Rollout, event: HookEnded) -> Rollout:
@@ -233,6 +279,7 @@ def begun(state: State, begin: Begin, at: float) -> State:
         people=begin.people,
         note=begin.note,
         approval=begin.approval and approval.needed(state, begin.kind, release),
+        stop_first=stop_first.chosen(begin.kind, begin.policy, state.slot(old)),
         reason=begin.reason,
         old_units=live.units if live is not None else (),
         unit=begin.unit,
@@ -254,7 +301,7 @@ def _policy_of(begin: Begin, live: Slot | None) -> Policy:
     if begin.kind not in (Kind.ROLLBACK, Kind.EJECT):
         return begin.policy
     watched_only = replace(begin.policy.verdict, act=False)
-    policy = replace(begin.policy, steps=(100,), bake=0.0, verdict=watched_only)
+    policy = replace(begin.policy, steps=(100,), bake=0.0, shadow=0.0, verdict=watched_only)
     if begin.kind is Kind.EJECT and live is not None:
         return replace(policy, slot=live.policy)  # as it runs now, whatever the config says today
     return policy
@@ -272,10 +319,10 @@ def alarm(state: State, at: float) -> float | None:
     elif not routing.settled(state):
         times.append(gate.retry_at)
     for slot in state.slots:
-        times += [i.deadline for i in slot.instances if i.deadline is not None]
-        times += [i.spawn_at for i in slot.instances if i.state is InstanceState.WANTED]
+        times += [i.deadline for i in slot.processes if i.deadline is not None]
+        times += [i.spawn_at for i in slot.processes if i.state is InstanceState.WANTED]
     if state.rollout is not None:
-        times += _alarms_of(state.rollout)
+        times += [*_alarms_of(state.rollout), *stop_first.alarms(state)]
         running = (h for h in state.rollout.hooks if h.state is HookState.RUNNING)
         times += [h.deadline + hooks.HOOK_GRACE for h in running]
     return min((t for t in times if t > at), default=None)
@@ -292,18 +339,22 @@ def _alarms_of(rollout: Rollout) -> list[float]:
             return [rollout.since + policy.smoke_deadline]
         case Phase.ADMITTING:
             return [rollout.since + 2 * policy.reload_deadline]
+        case Phase.SHIFTING if shadows(rollout):
+            return shadow_alarms(rollout)
         case Phase.SHIFTING if rollout.step_since is not None:
             return [
                 rollout.watch.silent_at
             ]  # how long a step has been watched is news of the sensor
-        case Phase.SHIFTING:
-            return [rollout.since + turns.TOLD_AFTER]
+        case Phase.SHIFTING | Phase.RETURNING:
+            since = max(rollout.since, rollout.crew_at)
+            return [since + turns.TOLD_AFTER, rollout.watch.silent_at, *crew.alarms(rollout)]
         case Phase.BAKING:
             return [rollout.since + policy.bake, rollout.watch.silent_at]
         case Phase.REVERTING:
             return [rollout.since + turns.TOLD_AFTER]
         case Phase.DRAINING if rollout.drain_since is not None:
-            return [rollout.drain_since + policy.drain, rollout.drain_since + policy.drain_max]
+            limits = (policy.drain, pacing.patience(rollout))
+            return [rollout.drain_since + limit for limit in limits]
         case Phase.STOPPING if rollout.kind is Kind.EJECT:
             return [turns.units_late_at(rollout)]
         case _:

@@ -41,6 +41,7 @@ class Phase(StrEnum):
     SHIFTING = "shifting"
     BAKING = "baking"
     COMMITTING = "committing"
+    RETURNING = "returning"  # the old slot gets its instances back first, see `Rollout.surge`
     REVERTING = "reverting"
     DRAINING = "draining"
     STOPPING = "stopping"
@@ -63,6 +64,7 @@ class InstanceState(StrEnum):
     STOPPING = "stopping"  # the stop signal is wanted or sent
     KILLING = "killing"  # stop_timeout is over: SIGKILL for the whole tree
     EXITED = "exited"
+    PARKED = "parked"  # not there on purpose: another release has its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,12 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One process of a slot. A respawn is a new instance (new number) on the same port."""
+    """One process of a slot. A respawn is a new instance (new number) on the same port.
+
+    `worker`: the name of the worker that it is; then it has no address and is never asked anything:
+    it is ready once it has run for a moment. `near`: an address of its slot, which tells its marker
+    from one of another app of the same name.
+    """
 
     number: int
     index: int
@@ -118,16 +125,20 @@ class Instance:
     restarts: int = 0
     backoff: float = 0.1
     robbed: bool = False  # a stranger listens at its address
+    spare: bool = False  # one too many for now: leaves the gate, drains, stops, is parked
     signalled: bool = False
     adopted: bool = False
     exit: Exit | None = None
     detail: str = ""
+    worker: str = ""
+    near: str = ""
 
     @property
     def runs(self) -> bool:
         return self.exit is None and self.state not in (
             InstanceState.WANTED,
             InstanceState.EXITED,
+            InstanceState.PARKED,
         )
 
     @property
@@ -138,7 +149,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The instances of one release. `snapshot` is the id of the rollout that took its settings.
+    """The instances and workers of one release. `snapshot`: id of the rollout that took its settings.
 
     `external`: reld did not start them and never signals them. `unit`: the plain units that `eject`
     made for them have names that begin so.
@@ -151,6 +162,23 @@ class Slot:
     instances: tuple[Instance, ...]
     external: bool = False
     unit: str = ""
+    workers: tuple[Instance, ...] = ()
+
+    @property
+    def processes(self) -> tuple[Instance, ...]:
+        """Instances and workers."""
+        return self.instances + self.workers
+
+    def stop_timeout(self, process: Instance) -> float:
+        """Seconds between its stop signal and SIGKILL."""
+        if process.worker:
+            return self.policy.worker(process.worker).stop_timeout
+        return self.policy.stop_timeout
+
+    def stop_signal(self, process: Instance) -> str:
+        if process.worker:
+            return self.policy.worker(process.worker).stop_signal
+        return self.policy.stop_signal
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -161,11 +189,16 @@ class Slot:
         return tuple(plain_name(self.unit, port, len(ports)) for port in ports)
 
     @property
+    def crew(self) -> tuple[Instance, ...]:
+        """The instances that should run now."""
+        return tuple(i for i in self.instances if not i.spare)
+
+    @property
     def fit(self) -> bool:
-        """Every instance runs and was ready since it was started."""
+        """Every instance that should run does, and was ready since it was started."""
         if self.external and not self.unit:
             return not self.dead
-        return all(i.was_ready for i in self.instances)
+        return all(i.was_ready for i in self.crew)
 
     @property
     def dead(self) -> bool:
@@ -185,12 +218,35 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """The gate answers 503 to all but the health paths and the clients in `allow` (networks).
+
+    `page`: the name of the kept page; empty = the one that all 503s of the gate have.
+    """
+
+    page: str = ""
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """Who closed the gate, when (wall clock, for people) and what for."""
+
+    closed: Closed = Closed()
+    since: str = ""
+    actor: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Routing:
     """Who gets requests. `default` None: nobody, the gate answers 503. `rollout` names the lanes."""
 
     default: Target | None = None
     candidate: Target | None = None
     rollout: int | None = None
+    maintenance: Closed | None = None
+    shadow: float = 0.0  # of the live slot's GETs, which the gate is able to mirror
 
     def names(self, color: Color) -> bool:
         return any(t is not None and t.color is color for t in (self.default, self.candidate))
@@ -248,6 +304,16 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerMove:
+    """A worker of a release was `what` ("started", "stopped") at (CLOCK_BOOTTIME seconds)."""
+
+    worker: str
+    release: str
+    what: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """Requests that a slot answered since the rollout began; `errors` reached a user.
 
@@ -267,7 +333,8 @@ class Watch:
     `read_to`: up to when the request log has been read (CLOCK_BOOTTIME seconds); steps are timed by
     it, so that a reld that was away reads first and judges then. `silent_at`: when silence since
     then is a trouble. `rate`: requests per second lately; None: watched for too short a time.
-    `unwatched`: seconds of this step that said nothing for or against the candidate.
+    `unwatched`: seconds of this step that said nothing for or against the candidate. `failing`: the
+    part of the candidate's requests that failed lately, whoever made them good.
     """
 
     read_to: float = 0.0
@@ -275,11 +342,55 @@ class Watch:
     finding: Finding = Finding()
     rate: float | None = None
     unwatched: float = 0.0
+    failing: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """GETs that the candidate was asked and no user got the answer of; times in seconds.
+
+    `p95`, `live_p95`: of 100 of them 95 had the first byte as fast, and of the live slot's meanwhile.
+    """
+
+    total: int = 0
+    failures: int = 0
+    p95: float | None = None
+    live_p95: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """What happens before the first step, if it is wanted.
+
+    `on`: the gate may be mirroring, as far as its files go; `since`: it was seen to. `over`: it had
+    its time, or none, for `reason`. `seconds`: how long it was on.
+    """
+
+    on: bool = False
+    since: float | None = None
+    over: bool = False
+    reason: str = ""
+    seconds: float = 0.0
+    mirrored: Mirrored = Mirrored()
+
+
+@dataclass(frozen=True, slots=True)
+class Thinning:
+    """The spare instances of a slot drain. `since`: the first generation that names none of them."""
+
+    color: Color
+    since: int
+    at: float
+    drained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One numbered, durable job, with its own copy of its policy."""
+    """One numbered, durable job, with its own copy of its policy.
+
+    `surge`: the releases change places instance by instance, and so many processes more than usual
+    run; 0: two whole slots. `crew_at`: when the last of such changes began.
+    """
 
     id: int
     kind: Kind
@@ -317,6 +428,10 @@ class Rollout:
     committed: bool = False  # the gate's default is where this rollout wanted it
     turning: Outcome | None = None  # a person or the guard asked to go back
     turned_at: int = 0  # the share when it turned back
+    stop_first: bool = False  # two copies do not fit: see `stop_first`
+    made_way: bool = False  # stop-first: the gate serves nobody, the old slot leaves or has left
+    turned_away: int = 0  # requests that got the announced 503 meanwhile
+    stranded: bool = False  # it went back, and what serves did not get ready in time
     paused: bool = False
     promoted: bool = False
     full: bool = False
@@ -329,15 +444,22 @@ class Rollout:
     )
     asked_at: float = 0.0
     unshielded: bool = False  # the shield is off, as far as the gate's files go
+    shadow: Shadow = Shadow()
     warning: str = ""  # the first thing about the candidate's resources that people should know
     observed: str = ""  # what a verdict that may not act would have gone back for
     left: int | None = None  # connections and old gate workers still to go, last count
     not_named_since: int = 0  # first verified generation that no longer names the leaving slot
     drained: bool = False
+    streams: int | None = None  # long connections among them, as far as they can be told
+    streams_most: int = 0
+    closed: int = 0  # of them, one by one, see `pacing`
     cut: int = 0
     drain_seconds: float = 0.0
     reloads: int = 0
     hooks: tuple[Hook, ...] = ()
+    surge: int = 0
+    thinning: Thinning | None = None
+    crew_at: float = 0.0
     old_units: tuple[str, ...] = ()  # the old slot was ejected before: its units, nobody's now
     unit: str = ""  # eject: what its plain units are called
     port: int = 0  # eject: of the first of them
@@ -346,6 +468,7 @@ class Rollout:
     blue: Counts = Counts()
     green: Counts = Counts()
     marks: tuple[Mark, ...] = ()
+    worker_moves: tuple[WorkerMove, ...] = ()
 
     @property
     def awaits_approval(self) -> bool:
@@ -395,6 +518,9 @@ class State:
     next_generation: int = 1
     store_trouble: str = ""
     lanes_trouble: str = ""
+    away: float = 0.0  # seconds that a stop-first rollout would take, as far as known; 0: it is not
+    active_trouble: str = ""
+    maintenance: Maintenance | None = None
 
     def slot(self, color: Color | None) -> Slot | None:
         if color is None:

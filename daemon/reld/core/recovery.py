@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from reld.core.instances import KILL_TIME
+from reld.core import stop_first
+from reld.core.instances import KILL_TIME, each, starting_time
 from reld.core.machine import settle
 from reld.core.model import (
     Exit,
@@ -80,19 +81,23 @@ def _instances_found(slot: Slot, observed: Observed, at: float, *, rebooted: boo
         return replace(slot, instances=tuple(_asked_anew(i) for i in slot.instances))
     if slot.external:
         return slot
-    found = []
-    for instance in slot.instances:
-        if rebooted and instance.state is InstanceState.WANTED:
-            found.append(replace(instance, spawn_at=0.0))
-        elif rebooted:
-            found.append(replace(instance, state=InstanceState.EXITED, deadline=None, spawn_at=0.0))
-        elif instance.state is InstanceState.KILLING:
-            found.append(replace(instance, deadline=at + KILL_TIME))
-        elif instance.state in _HAD_PROCESS:
-            found.append(_process_found(slot, instance, observed, at))
-        else:
-            found.append(instance)
-    return replace(slot, instances=tuple(found))
+    if rebooted:
+        return each(slot, _all_gone)
+    return each(slot, lambda instance: _instance_found(slot, instance, observed, at))
+
+
+def _all_gone(instance: Instance) -> Instance:
+    if instance.state is InstanceState.WANTED:
+        return replace(instance, spawn_at=0.0)
+    return replace(instance, state=InstanceState.EXITED, deadline=None, spawn_at=0.0)
+
+
+def _instance_found(slot: Slot, instance: Instance, observed: Observed, at: float) -> Instance:
+    if instance.state is InstanceState.KILLING:
+        return replace(instance, deadline=at + KILL_TIME)
+    if instance.state in _HAD_PROCESS:
+        return _process_found(slot, instance, observed, at)
+    return instance
 
 
 def _asked_anew(instance: Instance) -> Instance:
@@ -108,9 +113,9 @@ def _process_found(slot: Slot, instance: Instance, observed: Observed, at: float
             # Let go just before reld ended, or it ends by itself: its launch pipe is closed.
             found = replace(found, state=InstanceState.STARTING, started_at=at)
         if found.state is InstanceState.STARTING:  # nobody asked it while reld was away
-            found = replace(found, deadline=at + slot.policy.ready_deadline)
+            found = replace(found, deadline=at + starting_time(slot, found))
         if found.state is InstanceState.STOPPING and found.deadline and not found.signalled:
-            found = replace(found, deadline=at + slot.policy.stop_timeout)  # nobody asked it to go
+            found = replace(found, deadline=at + slot.stop_timeout(found))  # nobody asked it to go
         return found
     return replace(instance, state=InstanceState.KILLING, exit=Exit(), deadline=at + KILL_TIME)
 
@@ -128,7 +133,10 @@ def _gate_found(gate: Gate, observed: Observed) -> Gate:
 
 
 def _rollout_found(rollout: Rollout, observed: Observed, at: float) -> Rollout:
-    if rollout.phase is Phase.PREPARING and rollout.turning is None:
+    running = any(h.state is HookState.RUNNING for h in rollout.hooks)
+    waits_for_people = rollout.stop_first and rollout.prepared and not running
+    preparing = rollout.phase is Phase.PREPARING and rollout.turning is None
+    if preparing and not waits_for_people:
         rollout = replace(rollout, prepared=False, detail="reld was restarted during the checks")
     rollout = replace(
         rollout,
@@ -176,11 +184,14 @@ def _rollout_rebooted(state: State, rollout: Rollout, at: float) -> Rollout:
         share=0,
         unsure=False,
         unshielded=False,
+        thinning=None,
+        crew_at=at,
         watch=Watch(),
         marks=(),
         hooks=tuple(replace(h, deadline=at + rollout.policy.hook_timeout) for h in rollout.hooks),
     )
     uncommitted = rollout.phase in _UNCOMMITTED and not committed
+    uncommitted = uncommitted or stop_first.can_turn(rollout)
     if rollout.candidate is not None and (uncommitted or rollout.phase in _UNSEEN):
         back = rollout.moved and rollout.old is not None
         outcome = Outcome.ROLLED_BACK if back else Outcome.FAILED

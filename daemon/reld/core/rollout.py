@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from reld.core import crew, stop_first
 from reld.core.approval import wanted
+from reld.core.drain import until_drained
 from reld.core.good import good_after
 from reld.core.guard import cornered, guard
 from reld.core.hooks import hook_begun, hook_of, last_hooks, runs_before_start
@@ -26,6 +28,7 @@ from reld.core.model import (
     State,
 )
 from reld.core.routing import answers_somewhere, exposed, settled
+from reld.core.shadowing import shadow_begun, shadowing, shadows
 from reld.core.turns import (
     TOLD_AFTER,
     bake_unproven,
@@ -33,10 +36,12 @@ from reld.core.turns import (
     committed,
     enter,
     give_up,
+    grown,
     guarded,
     held,
     held_for_a_person,
     lanes_awaited,
+    lanes_back,
     new_slot,
     not_ready,
     requests,
@@ -64,7 +69,8 @@ def advance(state: State, at: float) -> State:
         if rollout is None:
             return state
         before = state
-        state = _PHASES[rollout.phase](state, rollout, at)
+        phases = _STOP_FIRST if rollout.stop_first else _PHASES
+        state = phases[rollout.phase](state, rollout, at)
         if state == before:
             return state
     return state
@@ -87,6 +93,9 @@ def preparing(state: State, rollout: Rollout, at: float) -> State:
         return with_rollout(state, hook_begun(rollout, "before_start", at))
     if hook is not None and hook.state is HookState.RUNNING:
         return state
+    if rollout.stop_first:
+        return stop_first.began(state, rollout, at)
+    rollout = replace(rollout, surge=crew.surge_of(state, rollout))
     return enter(new_slot(state, rollout), rollout, Phase.STARTING, at)
 
 
@@ -147,11 +156,13 @@ def admitting(state: State, rollout: Rollout, at: float) -> State:
             with_rollout(state, rollout), rollout, "paused by a person: relctl resume goes on"
         )
     state = enter(state, rollout, Phase.SHIFTING, at)
-    return step_on(state, state.rollout or rollout, at)
+    return shadow_begun(state, state.rollout or rollout, at)
 
 
 def shifting(state: State, rollout: Rollout, at: float) -> State:
     """Each step: the gate obeys, then `step_time` and `step_requests` of watching."""
+    if shadows(rollout):
+        return shadowing(state, rollout, at)
     back = guarded(state, rollout, at)
     if back is not None:
         return back
@@ -161,6 +172,9 @@ def shifting(state: State, rollout: Rollout, at: float) -> State:
         return step_to(state, last, at)
     if rollout.share != rollout.wanted_share:
         return lanes_awaited(state, rollout, at)
+    growing = grown(state, rollout, at)
+    if growing is not None:
+        return growing
     if rollout.step == last:
         rollout = hook_begun(rollout, "after_switch", at)
         rollout = replace(rollout, promoted=False, full=False, watch=watch_begun(rollout.watch, at))
@@ -231,6 +245,16 @@ def committing(state: State, rollout: Rollout, at: float) -> State:
     return wait(state, rollout, waits)
 
 
+def returning(state: State, rollout: Rollout, at: float) -> State:
+    """Few of the old slot's instances are left: they come back one by one, and the lanes with them."""
+    if rollout.promoted or not crew.must_return(state, rollout):
+        return lanes_back(state, rollout, at)
+    if rollout.unsure or rollout.share != rollout.wanted_share:
+        return lanes_awaited(state, rollout, at)
+    coming = crew.returned(state, rollout, at)
+    return lanes_back(state, rollout, at) if coming is None else coming
+
+
 def reverting(state: State, rollout: Rollout, at: float) -> State:
     """The candidate is not exposed any more."""
     old = state.slot(rollout.old)
@@ -268,23 +292,7 @@ def draining(state: State, rollout: Rollout, at: float) -> State:
         if new is not None and new.dead and rollout.outcome is None:
             why = f"{new.release} died while {leaving.release} was still warm"
             return turn_back(state, rollout, Outcome.ROLLED_BACK, why, at)
-    if exposed(state, leaving.color):
-        trouble = state.gate.trouble if state.gate.failures else ""
-        waits = f"the gate may still send requests to {leaving.release}: {trouble}"
-        rollout = replace(rollout, drain_since=None, drained=False, left=None)
-        return wait(with_rollout(state, rollout), rollout, waits if trouble else "")
-    if rollout.drain_since is None:
-        since = state.gate.verified.generation
-        rollout = replace(rollout, drain_since=at, not_named_since=since, waiting="")
-        return with_rollout(state, rollout)
-    drained_for = at - rollout.drain_since
-    gone = leaving.dead and not leaving.external
-    patient = drained_for < rollout.policy.drain_max and not rollout.promoted
-    if not gone and (drained_for < rollout.policy.drain or (patient and not rollout.drained)):
-        return state
-    cut = 0 if rollout.drained or gone else (rollout.left or 0)
-    ended = replace(rollout, cut=cut, drain_seconds=drained_for)
-    return enter(state, ended, Phase.STOPPING, at)
+    return until_drained(state, rollout, leaving, rollout.policy.drain, at)
 
 
 def stopping(state: State, rollout: Rollout, at: float) -> State:
@@ -310,11 +318,11 @@ def finishing(state: State, rollout: Rollout, at: float) -> State:
         if rollout.turning is None:
             return wait(state, rollout, wanted(rollout))
         outcome = rollout.turning
+    if any(h.state is HookState.RUNNING for h in rollout.hooks):
+        return state  # one after the other
     for name in last_hooks(state, rollout, outcome):
         if hook_of(rollout, name) is None and name in rollout.policy.hooks:
             return with_rollout(state, hook_begun(rollout, name, at))
-    if any(h.state is HookState.RUNNING for h in rollout.hooks):
-        return state
     contract = hook_of(rollout, "contract")
     if contract is not None and contract.state is HookState.FAILED:
         outcome, rollout = Outcome.FAILED, replace(rollout, reason=f"contract: {contract.detail}")
@@ -329,6 +337,7 @@ def finishing(state: State, rollout: Rollout, at: float) -> State:
     if (rollout.moved or rollout.reloads) and rollout.kind is not Kind.STOP:
         lanes = (*lanes, Lanes(rollout.id, state.gate.verified.generation))
     good = good_after(state.good, ended) if outcome is Outcome.DONE else state.good
+    state = replace(state, away=stop_first.measured(ended, state.away))
     return replace(state, rollout=None, last=ended, good=good, old_lanes=lanes, lanes_trouble="")
 
 
@@ -340,8 +349,10 @@ _PHASES: dict[Phase, Callable[[State, Rollout, float], State]] = {
     Phase.SHIFTING: shifting,
     Phase.BAKING: baking,
     Phase.COMMITTING: committing,
+    Phase.RETURNING: returning,
     Phase.REVERTING: reverting,
     Phase.DRAINING: draining,
     Phase.STOPPING: stopping,
     Phase.FINISHING: finishing,
 }
+_STOP_FIRST = _PHASES | stop_first.PHASES

@@ -6,6 +6,7 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from reld.core.events import End, ReloadEnded
+from reld.core.maintenance import with_maintenance
 from reld.core.model import (
     Color,
     Gate,
@@ -25,7 +26,7 @@ RETRY_MOST = 30.0
 RELOAD_MOST = 60.0
 """Seconds after which a reload that never reported its end counts as unknown."""
 
-_BOTH_NAMED = (Phase.ADMITTING, Phase.SHIFTING, Phase.BAKING)
+_BOTH_NAMED = (Phase.ADMITTING, Phase.SHIFTING, Phase.BAKING, Phase.RETURNING)
 
 
 class Role(Enum):
@@ -38,7 +39,7 @@ def role(state: State, color: Color) -> Role:
     rollout = state.rollout
     if rollout is None:
         return Role.LIVE if state.live is color else Role.LEAVING
-    if color is rollout.leaving:
+    if color is rollout.leaving or (rollout.made_way and color is rollout.old):
         return Role.LEAVING
     if color is rollout.candidate and rollout.leaving is None and not rollout.committed:
         return Role.CANDIDATE
@@ -71,17 +72,17 @@ def target_of(state: State, slot: Slot) -> Target | None:
     where a stranger would answer: then it is still the live slot, with nobody to ask.
     """
     healthy = tuple(
-        i.address for i in slot.instances if i.state is InstanceState.READY and not sick(slot, i)
+        i.address for i in slot.crew if i.state is InstanceState.READY and not sick(slot, i)
     )
     if healthy:
         return Target(slot.color, slot.release, healthy)
-    ours = {i.address for i in slot.instances if not i.robbed}
+    ours = {i.address for i in slot.crew if not i.robbed}
     for target in (state.gate.verified.routing.default, state.gate.verified.routing.candidate):
         if target is None or target.color is not slot.color or not target.addresses:
             continue
         if ours >= set(target.addresses):
             return target
-    known = tuple(i.address for i in slot.instances if i.was_ready)
+    known = tuple(i.address for i in slot.crew if i.was_ready)
     return Target(slot.color, slot.release, known) if known or state.live is slot.color else None
 
 
@@ -93,6 +94,10 @@ def answers_somewhere(state: State, slot: Slot) -> bool:
 
 def wanted(state: State) -> Routing:
     """The routing that this state asks for."""
+    return with_maintenance(state, _wanted(state))
+
+
+def _wanted(state: State) -> Routing:
     rollout = state.rollout
     if rollout is None:
         return Routing(default=_default(state, _resident(state)))
@@ -100,19 +105,32 @@ def wanted(state: State) -> Routing:
         candidate = state.slot(rollout.candidate)
         assert candidate is not None
         everyone = tuple(i.address for i in candidate.instances)
+        if rollout.surge:  # one that came later is named once it was ready
+            crew = (i for i in candidate.crew if i.was_ready or named(state, i.address))
+            everyone = tuple(i.address for i in crew)
         return Routing(
             default=_beside_a_candidate(state, rollout.old),
             candidate=Target(candidate.color, candidate.release, everyone),
             rollout=rollout.id,
+            shadow=rollout.policy.shadow,
         )
-    return Routing(default=_default(state, serving_after(rollout)))
+    serving = _default(state, serving_after(rollout))
+    old = state.slot(rollout.old)
+    if serving is None and old is not None and _comes_back(rollout):
+        serving = Target(old.color, old.release, ())
+    return Routing(default=serving)
+
+
+def _comes_back(rollout: Rollout) -> bool:
+    """The old slot was stopped, and is the live one again before anybody of it can be asked."""
+    return rollout.stop_first and rollout.phase is Phase.REVERTING
 
 
 def serving_after(rollout: Rollout) -> Color | None:
     """Which slot has the traffic in a phase that names only one."""
     if rollout.committed or rollout.phase is Phase.COMMITTING:
         return rollout.candidate  # None when the job is to stop
-    return rollout.old
+    return None if rollout.made_way else rollout.old
 
 
 def settled(state: State) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reld.core import watch
+from reld.core import crew, parking, watch
 from reld.core.guard import cornered, guard, old_is_ready
 from reld.core.hooks import hook_begun
 from reld.core.instances import empty, kill_all, put_slot, stop_all
@@ -69,7 +69,7 @@ def step_to(state: State, step: int, at: float) -> State:
     moved = replace(
         rollout,
         step=step,
-        wanted_share=share,
+        wanted_share=crew.carried(state, rollout, share),
         moved=True,
         step_since=None,
         promoted=False,
@@ -123,32 +123,60 @@ def give_up(state: State, rollout: Rollout, outcome: Outcome, why: str, at: floa
     """Nothing names the candidate yet: it can be stopped at once."""
     if rollout.phase is not Phase.PREPARING or rollout.candidate is not None:
         rollout = replace(rollout, leaving=rollout.candidate)
+    if rollout.made_way and outcome is Outcome.FAILED:
+        outcome = Outcome.ROLLED_BACK  # the traffic was away already
     ended = replace(rollout, outcome=outcome, reason=why, turning=None, waiting="")
     return enter(state, ended, Phase.STOPPING, at)
 
 
 def turn_back(state: State, rollout: Rollout, outcome: Outcome, why: str, at: float) -> State:
+    """To the old slot: at once, or with its instances where so few are left that all is too much."""
+    turned = replace(rollout, turned_at=rollout.share, outcome=outcome, reason=why)
+    old = state.slot(rollout.old)
+    if not rollout.surge or old is None:
+        return lanes_back(state, turned, at)
+    state = put_slot(state, parking.rejoined(old))
+    if not crew.must_return(state, turned):
+        return lanes_back(state, turned, at)
+    left = crew.share_left(state, turned)
+    back = replace(_turning(turned, left), leaving=None, full=False, crew_at=at)
+    return enter(state, back, Phase.RETURNING, at)
+
+
+def lanes_back(state: State, rollout: Rollout, at: float) -> State:
     """The lanes first, then a reload that lets the drain end."""
-    # A move that was under way may have happened: only one to 0 after it makes sure.
+    turned = replace(_turning(rollout, 0), leaving=rollout.candidate)
+    return enter(state, turned, Phase.REVERTING, at)
+
+
+def _turning(rollout: Rollout, share: int) -> Rollout:
+    # A move that was under way may have happened: only one after it makes sure.
     unsure = rollout.unsure or rollout.share != rollout.wanted_share
-    turned = replace(
+    return replace(
         rollout,
-        turned_at=rollout.share,
         unsure=unsure,
-        outcome=outcome,
-        reason=why,
         turning=None,
-        leaving=rollout.candidate,
         committed=False,
-        wanted_share=0,
+        wanted_share=share,
         drain_since=None,
         drained=False,
+        streams=None,
+        streams_most=0,
         left=None,
+        thinning=None,
         waiting="",
         paused=False,
         promoted=False,
     )
-    return enter(state, turned, Phase.REVERTING, at)
+
+
+def grown(state: State, rollout: Rollout, at: float) -> State | None:
+    """A surge: what the candidate gets before the step counts; None = it has its instances."""
+    late = crew.late(state, rollout, at)
+    if late and not cornered(state):
+        return turn_back(state, rollout, Outcome.ROLLED_BACK, late, at)
+    hold = "" if rollout.promoted or rollout.full else held(state, rollout, at)
+    return crew.grown(state, rollout, hold, at)
 
 
 def committed(state: State, rollout: Rollout, at: float) -> State:
@@ -167,7 +195,7 @@ def enter(state: State, rollout: Rollout, phase: Phase, at: float) -> State:
     if phase is Phase.STOPPING:
         slot = state.slot(rollout.leaving)
         return state if slot is None else put_slot(state, stop_all(slot, at))
-    if phase in (Phase.ADMITTING, Phase.COMMITTING, Phase.REVERTING):
+    if phase in (Phase.ADMITTING, Phase.COMMITTING, Phase.RETURNING, Phase.REVERTING):
         return replace(state, gate=fresh_start(state.gate))
     return state
 
@@ -194,6 +222,7 @@ def new_slot(state: State, rollout: Rollout) -> State:
         external=ejected,
         unit=rollout.unit if ejected else "",
     )
+    slot = crew.first_crew(slot, state.slot(rollout.old), rollout.surge)
     return replace(put_slot(state, slot), next_instance=first + len(rollout.addresses))
 
 
@@ -254,7 +283,7 @@ def wait_in(state: State, why: str) -> State:
 
 def lanes_awaited(state: State, rollout: Rollout, at: float) -> State:
     """The move is retried; what takes long is shown."""
-    if state.lanes_trouble or at >= rollout.since + TOLD_AFTER:
+    if state.lanes_trouble or at >= max(rollout.since, rollout.crew_at) + TOLD_AFTER:
         why = state.lanes_trouble or "no answer"
         return wait(state, rollout, f"the gate does not obey the new share: {why}")
     return state
@@ -266,6 +295,6 @@ def requests(rollout: Rollout) -> int:
 
 def not_ready(slot: Slot, rollout: Rollout) -> str:
     seconds = rollout.policy.slot.ready_deadline
-    late = [i for i in slot.instances if not i.was_ready]
+    late = [i for i in slot.crew if not i.was_ready]
     detail = late[0].detail if late else ""
     return f"not ready after {seconds:g} s" + (f": {detail}" if detail else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reld.core.events import Judged
-from reld.core.model import Color, Counts, Rollout, Watch
+from reld.core.model import Color, Counts, Mirrored, Rollout, Watch
 from reld.core.verdict.finding import Finding, Verdict
 
 SILENT_AFTER = 10.0
@@ -14,6 +14,8 @@ ASKED_AGAIN_AFTER = 5.0
 """Seconds after which an old slot that failed its checks is asked again."""
 _NO_EVIDENCE = (Verdict.ENVIRONMENT, Verdict.BLIND, Verdict.DOUBT)
 FEWEST = 10
+_SMOOTH = 0.5
+"""How much of `Watch.failing` is the last news."""
 """A step that cannot give the candidate so many requests cannot show anything."""
 
 
@@ -26,12 +28,14 @@ def judged(rollout: Rollout, event: Judged, at: float) -> Rollout:
         answers = None
     observed = rollout.observed
     if finding.verdict is Verdict.WORSE and not rollout.policy.verdict.act and not observed:
-        observed = f"at {rollout.share} %: {finding.sentence}"
+        at_share = f"at {rollout.share} %" if rollout.share else "in shadow"
+        observed = f"{at_share}: {finding.sentence}"
     before = rollout.watch
     unwatched = before.unwatched
     if before.finding.verdict in _NO_EVIDENCE:
         unwatched += max(0.0, event.read_to - max(before.read_to, rollout.since))
-    seen = Watch(event.read_to, at + SILENT_AFTER, finding, event.rate, unwatched)
+    failing = _failing(rollout, event)
+    seen = Watch(event.read_to, at + SILENT_AFTER, finding, event.rate, unwatched, failing)
     return replace(
         rollout,
         blue=event.blue,
@@ -40,6 +44,8 @@ def judged(rollout: Rollout, event: Judged, at: float) -> Rollout:
         old_answers=answers,
         observed=observed,
         warning=rollout.warning or event.warning,
+        turned_away=max(rollout.turned_away, event.turned_away),
+        shadow=replace(rollout.shadow, mirrored=_most(rollout.shadow.mirrored, event.mirrored)),
     )
 
 
@@ -111,6 +117,19 @@ def next_step(rollout: Rollout, step: int) -> int:
 def dealt(rollout: Rollout) -> int:
     """Requests that the candidate was given in this rollout."""
     return _of(rollout, rollout.candidate).total
+
+
+def _failing(rollout: Rollout, event: Judged) -> float:
+    was = _of(rollout, rollout.candidate)
+    now = event.blue if rollout.candidate is Color.BLUE else event.green
+    asked, failed = now.total - was.total, now.failures - was.failures
+    if asked <= 0:
+        return rollout.watch.failing
+    return rollout.watch.failing * (1 - _SMOOTH) + min(1.0, max(0.0, failed / asked)) * _SMOOTH
+
+
+def _most(before: Mirrored, now: Mirrored) -> Mirrored:
+    return now if now.total >= before.total else before
 
 
 def _of(rollout: Rollout, color: Color | None) -> Counts:

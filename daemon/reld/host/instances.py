@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from reld.config import fill
+from reld.core.addresses import of_port
 from reld.core.events import (
     Exited,
     LetGo,
@@ -24,8 +25,10 @@ from reld.core.model import SHUTDOWN, Exit, Instance, Slot
 from reld.core.routing import Role, role
 from reld.engine import Post
 from reld.errors import LaunchError, PrepareError, StoreError
+from reld.host import sockets
 from reld.host.roster import Roster, Running, seat_of
 from reld.host.snapshots import Snapshots
+from reld.host.sockets import Sockets
 from reld.host.telling import why_it_ended, why_not_started
 from reld.host.words import Words
 from reld.leases import Leases, in_use
@@ -37,7 +40,7 @@ from reld.processes.oom import CANDIDATE
 from reld.processes.spec import Launcher, LaunchSpec, Unit
 from reld.processes.tree import Tree, kill_tree, send_stop
 from reld.processes.units import unit_name
-from reld.snapshot import Snapshot, environment, placeholders
+from reld.snapshot import Snapshot, environment, placeholders, was_replaced
 
 log = logging.getLogger("reld.instances")
 
@@ -60,6 +63,7 @@ class Instances:
         launcher: Launcher,
         words: Words,
         leases: Leases,
+        sockets: Sockets,
     ) -> None:
         self.roster = roster
         self._state = roster.state
@@ -68,12 +72,13 @@ class Instances:
         self._launcher = launcher
         self._words = words
         self._leases = leases
+        self._sockets = sockets
         self._leasing = asyncio.Lock()
 
     def adopt_all(self, slots: Iterable[Slot], app: str) -> frozenset[int]:
         """Take over what an earlier reld started; the numbers of those that live."""
         for slot in slots:
-            for instance in slot.instances:
+            for instance in slot.processes:
                 identity = instance.identity
                 pidfd = adopt(identity) if identity is not None else None
                 if identity is None or pidfd is None:
@@ -96,20 +101,30 @@ class Instances:
         slot, instance = self.roster.find(number)
         snapshot = await self._snapshots.get(slot.snapshot)
         seat = self.roster.seat(slot, instance)
-        taken = ports.listener(int(seat.port))
+        try:
+            if seat.socket:
+                await asyncio.to_thread(self._sockets.make, seat.address, snapshot.app.user)
+        except LaunchError as error:
+            post(SpawnFailed(number, why_not_started(error)))
+            return
+        on_port = not instance.worker and not seat.socket
+        taken = ports.listener(int(seat.port)) if on_port else None
         if taken is not None:
-            instead = await self._another_port()
+            instead = await self._another_port(snapshot)
             post(PortTaken(number, f"port {seat.port} is taken by {taken}", instead))
             return
+        if await asyncio.to_thread(was_replaced, snapshot):
+            log.warning("%s is another directory than when it was switched to", snapshot.directory)
         values = placeholders(snapshot, seat)
         spec = LaunchSpec(
-            argv=tuple(fill(word, values) for word in snapshot.app.command),
+            argv=tuple(fill(word, values) for word in snapshot.command_of(instance.worker)),
             directory=Path(snapshot.directory),
             env=environment(snapshot, clean_environment(os.environ), seat),
             user=snapshot.app.user,
             log=self.log_of(snapshot.release),
             oom=CANDIDATE if role(self._state(), slot.color) is Role.CANDIDATE else 0,
             unit=_unit(self._state().app, snapshot, slot, instance),
+            writable=(str(Path(seat.socket).parent),) if seat.socket else (),
         )
         try:
             held = await self._launcher.hold(spec)
@@ -125,21 +140,24 @@ class Instances:
             held.abandon()
             os.close(self.roster.running.pop(number).pidfd)
 
-    async def lease(self, count: int) -> tuple[str, ...]:
-        """So many free addresses, ours from now on. Raises PrepareError."""
+    async def lease(self, count: int, snapshot: Snapshot) -> tuple[str, ...]:
+        """So many free addresses, ours from now on, as its command wants them. Raises PrepareError."""
         async with self._leasing:
             # One at a time: whoever got ports posts them before the next one looks at the state.
             config, taken = self._snapshots.config, in_use(self._state())
             found = await asyncio.to_thread(self._leases.pick, config, count, taken)
-        return tuple(f"127.0.0.1:{port}" for port in found)
+            if sockets.wanted(snapshot.app):
+                await asyncio.to_thread(self._sockets.sweep, taken | set(found))
+                return self._sockets.addresses(found)
+        return tuple(map(of_port, found))
 
     def others(self, port: int) -> str:
         """The other app that this port is for; "" = there is none. Blocks."""
         return self._leases.others(port)
 
-    async def _another_port(self) -> str:
+    async def _another_port(self, snapshot: Snapshot) -> str:
         try:
-            (address,) = await self.lease(1)
+            (address,) = await self.lease(1, snapshot)
         except PrepareError as error:
             log.warning("cannot move to another port: %s", error.message)
             return ""
@@ -192,12 +210,12 @@ class Instances:
             await asyncio.sleep(0.01)
 
     async def stop(self, number: int, post: Post) -> None:
-        slot, _ = self.roster.find(number)
+        slot, instance = self.roster.find(number)
         running = self.roster.running.get(number)
         if running is not None:
             # Escapees are remembered while their parents still live.
             running.tree.members()
-            send_stop(running.pidfd, signal.Signals[slot.policy.stop_signal])
+            send_stop(running.pidfd, signal.Signals[slot.stop_signal(instance)])
         post(Signalled(number))
 
     async def kill(self, number: int, post: Post) -> None:
@@ -225,9 +243,11 @@ def _unit_name(app: str, slot: Slot, instance: Instance) -> str:
 
 
 def _unit(app: str, snapshot: Snapshot, slot: Slot, instance: Instance) -> Unit:
+    which = f"{instance.worker} {instance.index}".lstrip()
+    worker = (("RELCTL_WORKER", instance.worker),) if instance.worker else ()
     return Unit(
         name=_unit_name(app, slot, instance),
-        description=f"{app} {slot.release}: {slot.color} {instance.index} (rollout {slot.snapshot})",
+        description=f"{app} {slot.release}: {slot.color} {which} (rollout {slot.snapshot})",
         identifier=app,
         fields=(
             ("RELCTL_APP", app),
@@ -235,11 +255,13 @@ def _unit(app: str, snapshot: Snapshot, slot: Slot, instance: Instance) -> Unit:
             ("RELCTL_SLOT", slot.color),
             ("RELCTL_RELEASE", slot.release),
             ("RELCTL_INSTANCE", str(instance.number)),
+            *worker,
         ),
         # At a shutdown: reld, the site's nginx, the gate, and then the app.
         before=(f"relctl-gate@{app}.service", f"reld@{app}.service"),
-        stop_signal=slot.policy.stop_signal,
-        stop_timeout=slot.policy.stop_timeout,
+        stop_signal=slot.stop_signal(instance),
+        stop_timeout=slot.stop_timeout(instance),
+        held_back=not instance.worker,
         memory_max=snapshot.app.memory_max,
         tasks_max=snapshot.app.tasks_max,
     )

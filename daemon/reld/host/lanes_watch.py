@@ -12,6 +12,7 @@ import logging
 from reld.core.commands import Abort
 from reld.core.events import LanesMoved, LanesStuck
 from reld.core.model import Outcome, Phase, Rollout
+from reld.core.shadowing import mirrors
 from reld.engine import Engine
 from reld.errors import GateError
 from reld.nginx.gate import Gate
@@ -39,6 +40,7 @@ class LanesWatch:
             await asyncio.sleep(LOOK_EVERY)
 
     async def look(self) -> None:
+        self._look_at_the_mirror()
         rollout = self._settled()
         if rollout is None or not await self._trouble(rollout):
             return
@@ -56,6 +58,15 @@ class LanesWatch:
             return
         self._engine.tell(LanesMoved(rollout.id, 0))
         self._engine.tell(LanesStuck(rollout.id, trouble))
+
+    def _look_at_the_mirror(self) -> None:
+        """Before the first lane moves, going back by hand is to remove this file."""
+        rollout = self._engine.state.rollout
+        if rollout is None or not mirrors(rollout) or rollout.shadow.since is None:
+            return
+        if self._gate.share(rollout.id) is not None and not self._gate.mirrors(rollout.id):
+            why = "the mirror was switched off"
+            self._engine.command(Abort(rollout.id, why, Outcome.ROLLED_BACK))
 
     async def _trouble(self, rollout: Rollout) -> str:
         """What the gate does instead, in words; "" = it obeys, or cannot be asked now."""

@@ -6,6 +6,7 @@ from reld.core import effects as fx
 from reld.core.effects import Effect
 from reld.engine import Post
 from reld.errors import RelctlError
+from reld.host.active import ActiveFiles, keep_active
 from reld.host.instances import Instances
 from reld.host.probing import Probing
 from reld.host.releases import Releases
@@ -23,12 +24,14 @@ class Machine:
         releases: Releases,
         traffic: Traffic,
         sensor: Sensor,
+        active: ActiveFiles | None = None,
     ) -> None:
         self.instances = instances
         self.probing = probing
         self.releases = releases
         self.traffic = traffic
         self.sensor = sensor
+        self.active = active
 
     async def perform(self, effect: Effect, post: Post) -> None:
         """Raises RelctlError; what the machine refuses (files, memory, disk) is one."""
@@ -69,15 +72,21 @@ class Machine:
                 await self.traffic.remove_lanes(rollout, before, post)
             case fx.CountDrain(rollout, color, since):
                 await self.traffic.count_drain(rollout, color, since, post)
+            case fx.CloseStreams(rollout, color, _):
+                await self.traffic.closer.close(rollout, color, post)
             case fx.Judge(rollout):
                 await self.sensor.judge(rollout, post)
             case fx.AskOld(rollout):
                 await self.releases.ask_old(rollout, post)
             case fx.SetShield(rollout, on):
                 await self.traffic.set_shield(rollout, post, on=on)
+            case fx.SetShadow(rollout, on):
+                await self.traffic.set_shadow(rollout, post, on=on)
             case fx.RunUnits(rollout):
                 await self.releases.eject.run(rollout, post)
             case fx.RemoveUnits(rollout):
                 await self.releases.eject.remove(rollout, post)
+            case fx.KeepActive(color):
+                await keep_active(self.active, color, post)
             case fx.KeepGate():
                 await self.traffic.keep_gate(post)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 from pathlib import Path
 
 from reld.config import fill
+from reld.core.addresses import socket_path
 from reld.core.events import LivenessProbed, ReadinessProbed
 from reld.core.model import Instance, Slot
 from reld.engine import Post
@@ -15,6 +17,7 @@ from reld.errors import GateError
 from reld.host.eject import not_of_its_unit
 from reld.host.roster import Roster
 from reld.host.snapshots import Snapshots
+from reld.host.sockets import Sockets, stranger
 from reld.host.telling import why_not_ready
 from reld.host.words import Words
 from reld.nginx import connections
@@ -36,12 +39,18 @@ class Probing:
     """Asks the instances of a roster, each in its own way."""
 
     def __init__(
-        self, roster: Roster, snapshots: Snapshots, launcher: Launcher, words: Words
+        self,
+        roster: Roster,
+        snapshots: Snapshots,
+        launcher: Launcher,
+        words: Words,
+        sockets: Sockets,
     ) -> None:
         self._roster = roster
         self._snapshots = snapshots
         self._launcher = launcher
         self._words = words
+        self._sockets = sockets
 
     async def prove_ready(self, number: int, post: Post) -> None:
         slot, instance = self._roster.find(number)
@@ -70,7 +79,7 @@ class Probing:
 
     async def asked_now(self, slot: Slot) -> str:
         """What keeps the slot from being ready at this moment; "" = nothing."""
-        for instance in slot.instances:
+        for instance in slot.crew:
             if slot.external:
                 spec = await self._external_probe(slot, instance)
             else:
@@ -115,12 +124,25 @@ class Probing:
         if slot.unit:
             return not_of_its_unit(slot, instance.address)
         # The process behind an external address is not ours, and need not be.
-        return "" if slot.external else self._foreign(instance.number, instance)
+        if slot.external:
+            return ""
+        if socket_path(instance.address):
+            return self._shut(instance)
+        return self._foreign(instance.number, instance)
+
+    def _shut(self, instance: Instance) -> str:
+        """What answers us is of no use if the gate cannot get in."""
+        running = self._roster.running.get(instance.number)
+        if running is None:
+            return ""
+        members = (identity.pid for identity in running.tree.members())
+        pids = itertools.chain((running.identity.pid,), members)
+        return self._sockets.admit(instance.address) or stranger(instance.address, pids)
 
     def _foreign(self, number: int, instance: Instance) -> str:
         """A ready answer only counts if it comes from our process."""
         running = self._roster.running.get(number)
-        if running is None or instance.address.startswith("unix:"):
+        if running is None:
             return ""
         port = int(instance.address.rpartition(":")[2])
         if _holds_listener(running.identity.pid, instance.address):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from reld.config import fill
+from reld import away
+from reld.config import fill, worker_policies
 from reld.core.commands import way_back
+from reld.core.crew import surge_of
 from reld.core.events import HookEnded, OldAsked, Prepared, PrepareFailed, SmokeEnded
 from reld.core.model import Kind, Rollout, Slot, State
 from reld.engine import Post
@@ -17,6 +20,7 @@ from reld.host.eject import Eject
 from reld.host.instances import Instances
 from reld.host.probing import Probing
 from reld.host.snapshots import Snapshots
+from reld.host.static_files import StaticFiles
 from reld.nginx.settings import tcp_port
 from reld.probes.smoke import SmokeCheck, smoke
 from reld.probes.spec import ExecProbe, HttpProbe
@@ -25,7 +29,15 @@ from reld.processes.environment import MARKER, clean_environment
 from reld.processes.run import run
 from reld.processes.spec import Launcher
 from reld.processes.tree import Tree, kill_tree, marked
-from reld.snapshot import Seat, Snapshot, environment, placeholders, release_environment, take
+from reld.snapshot import (
+    Seat,
+    Snapshot,
+    environment,
+    placeholders,
+    release_environment,
+    take,
+    was_replaced,
+)
 
 SMOKE_TIMEOUT = 10.0
 HOOK_LINES = 20
@@ -41,8 +53,10 @@ class Releases:
         instances: Instances,
         probing: Probing,
         launcher: Launcher,
+        files: StaticFiles | None = None,
     ) -> None:
         self._state = state
+        self._files = files
         self._snapshots = snapshots
         self._instances = instances
         self._probing = probing
@@ -53,21 +67,36 @@ class Releases:
         running = self._state().rollout
         if running is None or running.id != rollout:
             return
+        warning, workers = "", None
         try:
             if running.kind is not Kind.EJECT:
                 await self._snapshot(running)
-            if not running.force:
-                self._check_memory()
+                workers = worker_policies((await self._snapshots.get(rollout)).workers)
+                warning = await self._warned(running)
+            if not running.force and not running.stop_first:
+                self._check_memory(running)
             if running.kind is Kind.EJECT:
                 addresses = await self.eject.prepared(running)
             else:
-                addresses = await self._instances.lease(running.policy.slot.instances)
+                addresses = await self._instances.lease(
+                    running.policy.slot.instances, await self._snapshots.get(rollout)
+                )
         except (RelctlError, OSError) as error:
             words = error.message if isinstance(error, RelctlError) else str(error)
             hint = error.hint if isinstance(error, RelctlError) else ""
             post(PrepareFailed(rollout, f"{words}\nhint: {hint}" if hint else words))
             return
-        post(Prepared(rollout, addresses))
+        post(Prepared(rollout, addresses, warning, workers))
+
+    async def _warned(self, rollout: Rollout) -> str:
+        if self._files is None:
+            return ""
+        try:
+            return await self._files.prepared(await self._snapshots.get(rollout.id))
+        except PrepareError as error:
+            if rollout.kind is not Kind.ROLLBACK:
+                raise
+            return error.message  # files are no reason not to go back
 
     async def _snapshot(self, rollout: Rollout) -> None:
         good = next((g for g in reversed(self._state().good) if g.release == rollout.to), None)
@@ -77,23 +106,46 @@ class Releases:
             old = await self._snapshots.copy(good.snapshot, rollout.id)
             if not await asyncio.to_thread(Path(old.directory).is_dir):
                 raise PrepareError(f"release {rollout.to} is not there any more: {old.directory}")
+            if not rollout.force:
+                await self._refuse_replaced(old)
             return
         taken = await asyncio.to_thread(take, self._snapshots.config, rollout.to)
         await self._snapshots.put(rollout.id, taken)
 
-    def _check_memory(self) -> None:
+    async def _refuse_replaced(self, old: Snapshot) -> None:
+        """What was good was another directory: nobody has seen this one work."""
+        if await asyncio.to_thread(was_replaced, old):
+            raise PrepareError(
+                f"release {old.release} was replaced since it was good: "
+                f"{old.directory} is another directory now",
+                f"relctl switch {old.release} proves it anew, relctl rollback {old.release} --force does not",
+            )
+
+    def _check_memory(self, rollout: Rollout) -> None:
         """Two copies run side by side: the second must fit beside the first."""
         state = self._state()
         live = state.slot(state.live)
         if live is None or live.external:
             return
-        needed = resources.usage(self._instances.roster.members(live)).rss_bytes
+        members = self._instances.roster.members
+        needed = resources.usage(members(replace(live, workers=()))).rss_bytes
+        surge = 0 if state.rollout is None else surge_of(state, state.rollout)
+        what = "two copies do not fit: the live one uses"
+        if surge:  # at any moment only so many more than usual
+            needed = needed * min(surge, len(live.instances)) // len(live.instances)
+            what = f"{surge} more instances do not fit: as many of the live ones use"
+        beside = (w for w in live.workers if not live.policy.worker(w.worker).stop_first)
+        overlapping = replace(live, instances=(), workers=tuple(beside))
+        needed += resources.usage(members(overlapping)).rss_bytes
         available = resources.memory_available()
         if needed > available:
+            other = ""
+            if rollout.kind is not Kind.EJECT:
+                other = f", or {away.another_way(rollout, state.away)}"
             raise PrepareError(
-                f"two copies do not fit: the live one uses {needed >> 20} MiB and only "
+                f"{what} {needed >> 20} MiB and only "
                 f"{available >> 20} MiB are available",
-                "free memory, or --force if the new release needs less",
+                f"free memory, or --force if the new release needs less{other}",
             )
 
     async def smoke(self, rollout: int, post: Post) -> None:
@@ -104,7 +156,7 @@ class Releases:
         snapshot = await self._snapshots.get(rollout)
         if running.kind is not Kind.ROLLBACK:  # a way back is proven by its readiness
             for check in self._checks(snapshot, slot):
-                for instance in slot.instances:
+                for instance in slot.crew:
                     result = await smoke(check, instance.address, self._launcher)
                     if not result.ok:
                         body = f'; it said: "{result.body}"' if result.body else ""
@@ -122,7 +174,7 @@ class Releases:
         if not why and not slot.external:
             snapshot = await self._snapshots.get(slot.snapshot)
             for check in self._checks(snapshot, slot):
-                result = await smoke(check, slot.instances[0].address, self._launcher)
+                result = await smoke(check, slot.crew[0].address, self._launcher)
                 if not result.ok:
                     why = result.detail
                     break
@@ -130,7 +182,7 @@ class Releases:
 
     def _checks(self, snapshot: Snapshot, slot: Slot) -> list[SmokeCheck]:
         state = self._state()
-        first = slot.instances[0]
+        first = slot.crew[0]
         seat = Seat(state.app, slot.color, 0, first.number, first.address, state.boot)
         env = environment(snapshot, clean_environment(os.environ), seat)
         env.pop(MARKER)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reld.core.model import Identity, Instance, Slot, State
+from reld.host.active import ActiveFiles
 from reld.probes.spec import Result
 from reld.processes.held import Held
 from reld.processes.spec import Ending
@@ -29,21 +30,22 @@ class Running:
 class Roster:
     """Kept by `Instances`, read by everybody who looks at them."""
 
-    def __init__(self, state: Callable[[], State]) -> None:
+    def __init__(self, state: Callable[[], State], active: ActiveFiles | None = None) -> None:
         self.state = state
+        self._active = active
         self.running: dict[int, Running] = {}
 
     def find(self, number: int) -> tuple[Slot, Instance]:
         """Raises LookupError: there is no such instance (any more)."""
         for slot in self.state().slots:
-            for instance in slot.instances:
+            for instance in slot.processes:
                 if instance.number == number:
                     return slot, instance
         raise LookupError(number)
 
     def members(self, slot: Slot) -> frozenset[Identity]:
         """Every process of a slot."""
-        trees = [self.running[i.number].tree for i in slot.instances if i.number in self.running]
+        trees = [self.running[i.number].tree for i in slot.processes if i.number in self.running]
         return frozenset().union(*(t.members() for t in trees))
 
     def units(self) -> frozenset[str]:
@@ -52,8 +54,20 @@ class Roster:
 
     def seat(self, slot: Slot, instance: Instance) -> Seat:
         state = self.state()
-        return seat_of(state.app, slot, instance, state.boot)
+        seat = seat_of(state.app, slot, instance, state.boot)
+        if self._active is None:
+            return seat
+        return replace(seat, active=str(self._active.path(slot.color)))
 
 
 def seat_of(app: str, slot: Slot, instance: Instance, boot: str) -> Seat:
-    return Seat(app, slot.color, instance.index, instance.number, instance.address, boot)
+    return Seat(
+        app,
+        slot.color,
+        instance.index,
+        instance.number,
+        instance.address,
+        boot,
+        instance.worker,
+        instance.near,
+    )

@@ -23,13 +23,14 @@ from reld.errors import GateError
 from reld.host.checkpoint import Checkpoint, Checkpoints
 from reld.host.pulse import Pulse
 from reld.host.recent import Lately, Recent
+from reld.host.shadow_watching import watched
 from reld.host.vitals import Vitals
 from reld.host.watching import Watching
-from reld.nginx import connections
 from reld.nginx.counting import Counted, Counting
 from reld.nginx.gate import Gate
 from reld.nginx.requests import Tail
 from reld.nginx.thinning import Thinner
+from reld.nginx.waiting import Waiting
 
 log = logging.getLogger("reld.sensor")
 
@@ -60,13 +61,14 @@ class Sensor:
         self._recent.times = dict(known.times)
         self._watching: Watching | None = None
         self._over = False  # what is watched was over a second ago already
-        self._ended: tuple[int, Mapping[Color, Counts]] | None = None
+        self._ended: tuple[int, Mapping[Color, Counts], int] | None = None
         self._counting = Counting(())
         self._counts_for: frozenset[str] = frozenset()
         self._lately = Lately()
         self._weighed_at = 0.0
         self._thinner = Thinner(gate.settings.thin, boottime())
         self._pulse = Pulse(gate)
+        self._waits = Waiting(gate.settings.listen)
         self._saved: Checkpoint | None = None
         self._kept_well = True
 
@@ -115,6 +117,12 @@ class Sensor:
             ended = self._ended
             return ended[1] if ended is not None and ended[0] == rollout else None
 
+    def turned_away(self, rollout: int) -> int:
+        """Requests of it that got the announced 503. For a thread, after `counts_of`."""
+        with self._lock:
+            ended = self._ended
+            return ended[2] if ended is not None and ended[0] == rollout else 0
+
     def rows_of(self, rollout: int) -> bytes | None:
         """The per-second counts of a rollout that is over."""
         with self._lock:
@@ -147,7 +155,8 @@ class Sensor:
         if found is not None:
             log.info("rollout %d: the evidence goes on from where it was", running.id)
             return found
-        old, new = self._addresses_of(running.old), self._addresses_of(running.candidate)
+        old = self._addresses_of(running.old)
+        new = self._addresses_of(running.candidate) or running.addresses  # leased, not started yet
         self._watching = self._kept = None
         while self._read_some():
             pass  # what came before is not this rollout's
@@ -180,7 +189,7 @@ class Sensor:
             return
         self._weighed_at = now
         old, new = self._waiting(watching.rollout)
-        watching.saw(
+        watching.waited(
             Sample(int(time.time()), watching.rollout.share, old_waiting=old, new_waiting=new)
         )
         watching.close_rows(int(time.time()))
@@ -188,14 +197,13 @@ class Sensor:
 
     def _waiting(self, rollout: Rollout) -> tuple[int | None, int | None]:
         """Requests without a byte of an answer, on the old slot and on the candidate."""
-        if not rollout.share:
+        if not rollout.share and not watched(rollout):
             return None, None
         old, new = self._addresses_of(rollout.old), self._addresses_of(rollout.candidate)
         try:
-            found = connections.waiting([*old, *new])
+            return self._waits.of(old, new, boottime())
         except (OSError, GateError):
             return None, None
-        return sum(found[a] for a in old), sum(found[a] for a in new)
 
     def _read_some(self) -> bool:
         lines = self._tail.read_raw()
@@ -269,7 +277,7 @@ class Sensor:
             pass
         watching.close_rows(None)
         self._save()
-        self._ended = (rollout, watching.counts())
+        self._ended = (rollout, watching.counts(), watching.turned_away)
         self._watching = None
 
     def _save(self) -> None:
@@ -322,4 +330,6 @@ class Sensor:
             finding,
             self.rate(),
             self._vitals.leak(watching.rollout),
+            watching.turned_away,
+            watching.shadow.mirrored(),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from reld.core.addresses import socket_path
 from reld.core.model import Exit, Identity, Instance
 from reld.errors import LaunchError
 from reld.host.roster import Running
@@ -19,9 +20,10 @@ def why_it_ended(
     """A hint where the cause is a classic, and its last words (`tail`)."""
     seen = Seen(
         port=_port(instance),
+        socket=socket_path(instance.address),
         exit=found,
         survivors=len(running.tree.everyone()),  # a daemon has left session and parents
-        argv=snapshot.app.command,
+        argv=snapshot.command_of(instance.worker),
         host=snapshot.app.host,
         log_tail=tail,
         result=running.last,
@@ -42,6 +44,7 @@ def why_not_ready(
     seen = Seen(
         result=result,
         port=port,
+        socket=socket_path(instance.address),
         elsewhere=tuple(p for p in ports.listening_ports(members) if p != port),
         argv=snapshot.app.command,
         host=snapshot.app.host,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from reld.core import maintenance
 from reld.core.events import (
     DrainCounted,
     End,
@@ -14,11 +15,15 @@ from reld.core.events import (
     LanesRemoved,
     LanesStuck,
     ReloadEnded,
+    ShadowSet,
     ShieldSet,
 )
 from reld.core.model import Color, Routing, State
 from reld.engine import Post
 from reld.errors import GateError
+from reld.host.closing import StreamCloser
+from reld.host.static_files import StaticFiles
+from reld.nginx import connections
 from reld.nginx.gate import Gate
 
 log = logging.getLogger("reld.gate")
@@ -32,10 +37,14 @@ GATE_AGAIN = 1.0
 class Traffic:
     """One app's gate, seen from the engine."""
 
-    def __init__(self, state: Callable[[], State], gate: Gate) -> None:
+    def __init__(
+        self, state: Callable[[], State], gate: Gate, files: StaticFiles | None = None
+    ) -> None:
         self._state = state
         self._gate = gate
+        self._files = files
         self._loading = asyncio.Lock()
+        self.closer = StreamCloser(state, gate)
 
     async def reload(self, generation: int, post: Post) -> None:
         state = self._state()
@@ -50,11 +59,14 @@ class Traffic:
                 )
             deadline = rollout.policy.reload_deadline if rollout is not None else 15.0
             async with self._loading:
+                if self._files is not None:
+                    self._gate.roots = await self._files.roots(routing)
                 end = await self._gate.load(generation, routing, deadline)
         except GateError as error:
             post(ReloadEnded(generation, End.REFUSED, error.message))
             return
         log.info("generation %d: %s %s", generation, end.what, end.detail)
+        await asyncio.to_thread(self._gate.forget_pages, maintenance.pages(self._state()))
         post(ReloadEnded(generation, End(str(end.what)), end.detail))
 
     async def move_lanes(self, rollout: int, share: int, post: Post) -> None:
@@ -72,11 +84,16 @@ class Traffic:
         post(LanesRemoved(rollout))
 
     async def count_drain(self, rollout: int, color: Color, since: int, post: Post) -> None:
-        slot = self._state().slot(color)
-        addresses = [i.address for i in slot.instances] if slot is not None else []
+        slot, running = self._state().slot(color), self._state().rollout
+        some = running is not None and running.thinning is not None
+        leaving = () if slot is None else slot.instances
+        addresses = [i.address for i in leaving if i.spare or not some]
         while True:
             left = self._gate.left(addresses, since)
-            if not post(DrainCounted(rollout, since, left.connections, left.old_workers)):
+            streams = connections.streams(addresses)
+            if not post(
+                DrainCounted(rollout, since, left.connections, left.old_workers, streams)
+            ):
                 return
             await asyncio.sleep(DRAIN_EVERY)
 
@@ -86,6 +103,12 @@ class Traffic:
         else:
             await asyncio.to_thread(self._gate.unshield, rollout)
         post(ShieldSet(rollout, on))
+
+    async def set_shadow(self, rollout: int, post: Post, *, on: bool) -> None:
+        # Not in a thread: an "on" that was cancelled could come after the "off" that followed it.
+        self._gate.mirror(rollout, on=on)
+        log.info("rollout %d: the mirror is %s", rollout, "on" if on else "off")
+        post(ShadowSet(rollout, on))
 
     async def keep_gate(self, post: Post) -> None:
         """The gate serves from the first moment on, be it a 503."""

@@ -149,7 +149,7 @@ def _peers(members: frozenset[Identity], slot: Slot) -> Mapping[str, int]:
 
 def _process_of(slot: Slot) -> str:
     """Changes when an instance is restarted: its memory begins anew."""
-    return "/".join(str(i.number) for i in slot.instances)
+    return "/".join(str(i.number) for i in slot.processes)
 
 
 def _mib(number: float) -> str:

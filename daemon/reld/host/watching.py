@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from reld.core.verdict.detector import Detector
 from reld.core.verdict.finding import Finding
 from reld.core.verdict.replay import merged, row, step_row, times_row
 from reld.core.verdict.sample import Sample
+from reld.host.shadow_watching import KeptShadow, ShadowWatch, watched
 from reld.nginx.counting import Counted, Counting, Seen
 
 _OPEN_FOR = 3
@@ -39,6 +40,8 @@ class Kept:
     open: tuple[Sample, ...] = ()
     old_addresses: tuple[str, ...] = ()
     new_addresses: tuple[str, ...] = ()
+    turned_away: int = 0
+    shadow: KeptShadow = KeptShadow()
 
 
 @dataclass(slots=True)
@@ -50,6 +53,10 @@ class Watching:
     kept: Kept
     lines: list[str] = field(default_factory=list)
     """Rows that are not in the file yet."""
+    shadow: ShadowWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shadow = ShadowWatch(self.counting.of_all(), self.kept.shadow)
 
     @classmethod
     def begun(
@@ -66,6 +73,7 @@ class Watching:
             rollout, counting, Kept(rollout.id, fresh, old_addresses=old, new_addresses=new)
         )
         watching._write(times_row(times))
+        watching.shadow.times = times
         return watching
 
     def follows(self, rollout: Rollout, second: int) -> None:
@@ -77,6 +85,7 @@ class Watching:
             told = judge.old_fails_too(self.kept.detector)
             self.kept = replace(self.kept, detector=told)
         self.rollout = rollout
+        self.shadow.follows(rollout)
         now = (rollout.step, rollout.share)
         if now == self.kept.step:
             return
@@ -93,15 +102,18 @@ class Watching:
     def judging(self) -> bool:
         return self.rollout.outcome is None and self.rollout.share > 0
 
-    def feed(self, lines: Iterable[str]) -> Counted:
+    def feed(self, lines: Sequence[str]) -> Counted:
         counted = self.counting.feed(lines, self.rollout.share)
+        self.shadow.feed(lines, self.rollout)
         kept = self.kept
         self.kept = replace(
             kept,
+            shadow=self.shadow.kept,
             old=kept.old + counted.old,
             new=kept.new + counted.new,
             unattributed=kept.unattributed + counted.unattributed,
             nonsense=kept.nonsense + counted.nonsense,
+            turned_away=kept.turned_away + counted.turned_away,
         )
         for sample in counted.samples:
             self.saw(sample)
@@ -116,8 +128,17 @@ class Watching:
             self.kept = replace(self.kept, detector=seen)
         self._noted(sample)
 
+    def waited(self, sample: Sample) -> None:
+        """A second is over; `sample` says who waits. For a copy of a request that is nobody."""
+        if watched(self.rollout):
+            self.shadow.saw(sample)
+            self.kept = replace(self.kept, shadow=self.shadow.kept)
+            sample = replace(sample, old_waiting=None, new_waiting=None)
+        self.saw(sample)
+
     def finding(self) -> Finding:
-        found = judge.find(self.kept.detector)
+        in_shadow = self.shadow.finding() if self.rollout.step < 0 else None
+        found = in_shadow or judge.find(self.kept.detector)
         names = (self.rollout.to, self.rollout.from_)
         return replace(
             found,
@@ -132,6 +153,11 @@ class Watching:
         if self.rollout.candidate is None:
             return {self.rollout.old or Color.BLUE: old}
         return {self.rollout.candidate: new, self.rollout.candidate.other: old}
+
+    @property
+    def turned_away(self) -> int:
+        """Requests that the gate answered 503, because it was told to serve nobody."""
+        return self.kept.turned_away if self.rollout.stop_first else 0
 
     def close_rows(self, before: int | None) -> None:
         """Seconds that no line is expected of any more become rows; None: all of them."""

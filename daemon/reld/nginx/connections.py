@@ -10,15 +10,12 @@ import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from reld.errors import GateError
+from reld.core.addresses import socket_path
+from reld.nginx import unix_sockets
 from reld.nginx.settings import tcp_port
+from reld.nginx.sock_diag import attribute, dump
 
-_NETLINK_SOCK_DIAG = 4
-_SOCK_DIAG_BY_FAMILY = 20
-_REQUEST_DUMP = 0x301
-_ERROR, _DONE = 2, 3
 _ESTABLISHED, _SYN_RECV, _LISTEN = 1, 3, 10
 # CLOSE_WAIT is left out: there the client has gone, and an app that leaks such sockets would hold a
 # drain for ever.
@@ -30,7 +27,6 @@ _LAST_DATA_SENT, _LAST_DATA_RECEIVED, _BYTES_RECEIVED = 44, 52, 128
 PATIENCE = 1.0
 """Seconds without a byte of an answer, from which on a request counts as waiting."""
 _MESSAGE = 72  # struct inet_diag_msg
-_HEADER = struct.Struct("=IHHII")
 _PORTS = struct.Struct("!HH")
 
 
@@ -57,12 +53,12 @@ def per_address(addresses: Iterable[str]) -> dict[str, int]:
     wanted = tuple(addresses)
     ports = {port for port in map(tcp_port, wanted) if port is not None}
     served, asked = _tcp(ports) if ports else ({}, {})
-    paths = _unix() if any(address.startswith("unix:") for address in wanted) else {}
+    paths = unix_sockets.count(path for path in map(socket_path, wanted) if path)
     counts: dict[str, int] = {}
     for address in wanted:
         port = tcp_port(address)
         if port is None:
-            counts[address] = paths.get(address.removeprefix("unix:"), 0)
+            counts[address] = paths.get(socket_path(address), 0)
         else:
             counts[address] = max(served.get(port, 0), asked.get(port, 0))
     return counts
@@ -73,9 +69,9 @@ def waiting(addresses: Iterable[str]) -> dict[str, int]:
 
     That is: connections to the port (the asking end) whose last data was sent so long ago, and which
     never received any, or none since then. Streams (the gate sets SO_KEEPALIVE on them, see `render`)
-    may be silent, so only those count that never received a byte. Always 0 for a Unix socket: its
-    connections tell no times. Costs a few ms for 1,000 connections; ask for both slots in one call.
-    Raises GateError.
+    may be silent, so only those count that never received a byte. Always 0 for a Unix socket, whose
+    connections tell no times: see `waiting.Waiting`. Costs a few ms for 1,000 connections; ask for
+    both slots in one call. Raises GateError.
     """
     found = dict.fromkeys(addresses, 0)
     for family in (socket.AF_INET, socket.AF_INET6):
@@ -91,6 +87,39 @@ def waiting(addresses: Iterable[str]) -> dict[str, int]:
             if address is not None and _waits(message):
                 found[address] += 1
     return found
+
+
+def streams(addresses: Iterable[str]) -> int | None:
+    """Long connections (the gate sets SO_KEEPALIVE on them, see `render`) to the addresses together.
+
+    None: one of them is a Unix socket, whose connections tell nothing of it. Raises GateError.
+    """
+    wanted = set(map(tcp_port, addresses))
+    if None in wanted:
+        return None
+    return sum(
+        message[2] == _KEEPALIVE and _PORTS.unpack_from(message, 4)[1] in wanted
+        for family in (socket.AF_INET, socket.AF_INET6)
+        for message in _dump(family, 1 << _ESTABLISHED)
+    )
+
+
+def numeric(address: str) -> str:
+    """The address in one spelling, an IPv4 address in an IPv6 one as what it is."""
+    if tcp_port(address) is None:
+        return address
+    host, _, port = address.rpartition(":")
+    return _address(ipaddress.ip_address(host.strip("[]")).packed, int(port))
+
+
+def unanswered(address: str) -> int:
+    """Connections to "ADDRESS:PORT" that were asked `PATIENCE` ago and never got a byte. Raises GateError."""
+    port, family = tcp_port(address), socket.AF_INET6 if address[0] == "[" else socket.AF_INET
+    if port is None:
+        return 0
+    asking = _dump(family, 1 << _ESTABLISHED, 1 << (_INFO - 1), _asking(port, port))
+    infos = (attribute(message, _MESSAGE, _INFO) for message in asking)
+    return sum(info is not None and _silent(info, may_be=True) for info in infos)
 
 
 def peers(pids: Iterable[int], own: Iterable[str] = ()) -> dict[str, int]:
@@ -158,16 +187,11 @@ def open_files(pid: int) -> set[str]:
 
 
 def _waits(message: memoryview) -> bool:
-    at = _MESSAGE
-    while at + 4 <= len(message):
-        length, kind = struct.unpack_from("=HH", message, at)
-        if kind == _INFO:
-            return _silent(message[at + 4 : at + length], message[2] == _KEEPALIVE)
-        at += max(4, (length + 3) & ~3)
-    return False
+    info = attribute(message, _MESSAGE, _INFO)
+    return info is not None and _silent(info, may_be=message[2] == _KEEPALIVE)
 
 
-def _silent(info: memoryview, may_be: bool) -> bool:
+def _silent(info: memoryview, *, may_be: bool) -> bool:
     if len(info) < _BYTES_RECEIVED + 8:
         return False
     sent, received = (
@@ -210,37 +234,4 @@ def _asking(first: int, last: int) -> bytes:
 
 
 def _dump(family: int, states: int, extensions: int = 0, only: bytes = b"") -> list[memoryview]:
-    body = struct.pack("=BBBBI48x", family, socket.IPPROTO_TCP, extensions, 0, states) + only
-    messages: list[memoryview] = []
-    try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
-            netlink.settimeout(2.0)
-            head = _HEADER.pack(16 + len(body), _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, 1, 0)
-            netlink.send(head + body)
-            while _collect(memoryview(netlink.recv(1 << 18)), messages):
-                pass
-    except OSError as error:
-        raise GateError(f"cannot ask the kernel for connections: {error}") from error
-    return messages
-
-
-def _collect(data: memoryview, messages: list[memoryview]) -> bool:
-    while len(data) >= 16:
-        length, kind = _HEADER.unpack_from(data)[:2]
-        if kind == _DONE:
-            return False
-        if kind == _ERROR:
-            code = -struct.unpack_from("=i", data, 16)[0]
-            raise OSError(code, os.strerror(code))
-        messages.append(data[16:length])
-        data = data[(length + 3) & ~3 :]
-    return True
-
-
-def _unix() -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
-        fields = line.split(maxsplit=7)
-        if len(fields) == 8 and fields[5] == "03":
-            counts[fields[7]] = counts.get(fields[7], 0) + 1
-    return counts
+    return dump(struct.pack("=BBBBI48x", family, socket.IPPROTO_TCP, extensions, 0, states) + only)

@@ -58,8 +58,9 @@ class Counted:
 
     `samples`: in order of their second; more of the same second may come later. `lines`: that were
     requests; `requests`: those that they stand for (see `request_log`). `unattributed`: requests
-    whose first attempt was none of a known slot. `nonsense`: lines that made no sense, `example`:
-    the last of them, made printable. `beat`: the newest one met, None = none.
+    whose first attempt was none of a known slot; `turned_away`: those of them that the gate answered
+    503 by itself. `nonsense`: lines that made no sense, `example`: the last of them, made printable.
+    `beat`: the newest one met, None = none.
     """
 
     samples: tuple[Sample, ...] = ()
@@ -68,6 +69,7 @@ class Counted:
     lines: int = 0
     requests: int = 0
     unattributed: int = 0
+    turned_away: int = 0
     nonsense: int = 0
     example: str = ""
     beat: int | None = None
@@ -93,6 +95,12 @@ class Counting:
         self._once = Once() if sticky else None
         self._times: dict[str, int] = {}
 
+    def of_all(self) -> Counting:
+        """For the same slots, one that tells no clients apart."""
+        made = Counting(())
+        made._shapes = self._shapes
+        return made
+
     def step_begun(self) -> None:
         """The lanes were moved: clients that failed may say so again."""
         if self._once is not None:
@@ -113,6 +121,8 @@ class Counting:
                     batch.refuse(f"{text}…|{said}", len(times))
                 elif shape.beat:
                     batch.beats(times)
+                elif shape.nobodys:
+                    continue
                 else:
                     batch.saw(shape, len(times))
                     batch.count(second, shape, len(times), self._buckets(shape, times, batch))
@@ -193,6 +203,7 @@ class _Batch:
         self._seconds: dict[int, Second] = {}
         self._seen = ([0] * 5, [0] * 5)
         self._lines = self._requests = self._unattributed = self._nonsense = 0
+        self._turned_away = 0
         self._example = ""
         self._beat: int | None = None
 
@@ -212,6 +223,7 @@ class _Batch:
         self._requests += requests
         if shape.slot is None:
             self._unattributed += requests
+            self._turned_away += requests * shape.turned_away
         for slot, increments in shape.seen:
             seen = self._seen[slot]
             for number, increment in enumerate(increments):
@@ -233,6 +245,7 @@ class _Batch:
             lines=self._lines,
             requests=self._requests,
             unattributed=self._unattributed,
+            turned_away=self._turned_away,
             nonsense=self._nonsense,
             example=self._example,
             beat=self._beat,

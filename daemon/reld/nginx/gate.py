@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from reld.nginx import (
     master,
     obedience,
     owner,
+    pages,
     places,
     staging,
     start,
@@ -61,10 +62,14 @@ class Left(NamedTuple):
 
 
 class Gate:
-    """One app's gate. All times are seconds."""
+    """One app's gate. All times are seconds.
+
+    `roots`: directories of releases that the next config serves files from, newest first.
+    """
 
     def __init__(self, settings: GateSettings) -> None:
         self.settings = settings
+        self.roots: tuple[str, ...] = ()
         self._lock = asyncio.Lock()
         self._generations: dict[master.Process, int] = {}
         self._strays: set[master.Worker] = set()
@@ -96,9 +101,17 @@ class Gate:
                 return End(LoadEnd.REFUSED, str(error))
             return await self._verify(generation, before, deadline, mark)
 
+    def keep_page(self, content: bytes) -> str:
+        """The name by which a routing may ask for this page. Raises OSError, GateError."""
+        return pages.keep(self.settings, content)
+
+    def forget_pages(self, used: Container[str]) -> None:
+        """All others, unless they are new."""
+        pages.forget(self.settings, used)
+
     def render(self, generation: int, routing: Routing) -> str:
         """The config text. Raises GateError."""
-        return render(self.settings, generation, routing)
+        return render(self.settings, generation, routing, self.roots)
 
     async def serving(self) -> tuple[int, str] | None:
         """Generation and boot id that the gate answers with; None when our gate does not answer."""
@@ -163,6 +176,13 @@ class Gate:
         """Both slots suffer: no second tries from the candidate."""
         lanes.shield_off(self.settings.runtime, rollout)
 
+    def mirror(self, rollout: int, *, on: bool) -> None:
+        """Whether some of live's GETs are asked of the candidate, too. Raises OSError."""
+        (lanes.shadow_on if on else lanes.shadow_off)(self.settings.runtime, rollout)
+
+    def mirrors(self, rollout: int) -> bool:
+        return lanes.shadow_is_on(self.settings.runtime, rollout)
+
     def remove_lanes(self, rollout: int) -> None:
         lanes.remove(self.settings.runtime, rollout)
 
@@ -177,6 +197,12 @@ class Gate:
         leaving = {w for w in (master.workers(found) if found else ()) if w.leaving} | self._strays
         old = sum(self._generations.get(w.process, -1) < below_generation for w in leaving)
         return Left(connections.count(addresses), old)
+
+    def leaving(self) -> tuple[master.Process, ...]:
+        """Workers that take no new requests."""
+        found = master.find(self.settings)
+        workers = {*(master.workers(found) if found else ()), *self._strays}
+        return tuple(w.process for w in workers if w.leaving)
 
     def tend_log(self, tail: Tail) -> None:
         """Keeps the request log small; to be called once a second or so by whoever reads it."""

@@ -4,6 +4,7 @@
     RUNTIME/lanes/ROLLOUT/current -> 005         what nginx tests; nothing there = all to live
     RUNTIME/lanes/ROLLOUT/back -> 000            prepared, so that going back needs no new inode
     RUNTIME/lanes/ROLLOUT/noshield               the shield is off while this file is there
+    RUNTIME/lanes/ROLLOUT/shadow                 some of live's GETs are mirrored while it is there
 
 Standard library only and no state: it works without a daemon, a database or a disk.
 """
@@ -65,7 +66,9 @@ def move_now(runtime: Path, rollout: int, share: int) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.rename(home / "back", home / "current")
             _prepare_back(home)
+            shadow_off(runtime, rollout)
             return
+    shadow_off(runtime, rollout)
     _share_directory(home, share)
     waiting = home / f"next-{os.getpid()}"
     with contextlib.suppress(FileNotFoundError):
@@ -102,6 +105,19 @@ def shield_off(runtime: Path, rollout: int) -> None:
 
 def shield_on(runtime: Path, rollout: int) -> None:
     (directory(runtime, rollout) / "noshield").unlink(missing_ok=True)
+
+
+def shadow_on(runtime: Path, rollout: int) -> None:
+    """Never beside lanes: `move_now` ends it. Raises OSError."""
+    (directory(runtime, rollout) / "shadow").touch(mode=0o644)
+
+
+def shadow_off(runtime: Path, rollout: int) -> None:
+    (directory(runtime, rollout) / "shadow").unlink(missing_ok=True)
+
+
+def shadow_is_on(runtime: Path, rollout: int) -> bool:
+    return (directory(runtime, rollout) / "shadow").exists()
 
 
 def _share_directory(home: Path, share: int) -> None:

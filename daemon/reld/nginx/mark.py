@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reld.core.model import Color, Routing, Target
+from reld.core.model import Closed, Color, Routing, Target
 from reld.errors import GateError
 
 _MARK = "# relctl: "
@@ -18,6 +18,8 @@ def mark(generation: int, routing: Routing) -> str:
         "default": _said(routing.default),
         "candidate": _said(routing.candidate),
         "rollout": routing.rollout,
+        "maintenance": _said_closed(routing.maintenance),
+        "shadow": routing.shadow,
     }
     return f"{_MARK}{json.dumps(said)}\n"
 
@@ -29,7 +31,11 @@ def read_back(text: str) -> tuple[int, Routing]:
         # Anything else than our mark leaves text that is no JSON.
         said = json.loads(first.removeprefix(_MARK))
         routing = Routing(
-            _read_target(said["default"]), _read_target(said["candidate"]), said["rollout"]
+            _read_target(said["default"]),
+            _read_target(said["candidate"]),
+            said["rollout"],
+            _read_closed(said.get("maintenance")),  # an older reld said nothing of it
+            float(said.get("shadow", 0.0)),
         )
         return int(said["generation"]), routing
     except (ValueError, KeyError, TypeError) as error:
@@ -44,6 +50,14 @@ def _said(target: Target | None) -> dict[str, Any] | None:
         "release": target.release,
         "addresses": list(target.addresses),
     }
+
+
+def _said_closed(closed: Closed | None) -> dict[str, Any] | None:
+    return None if closed is None else {"page": closed.page, "allow": list(closed.allow)}
+
+
+def _read_closed(said: dict[str, Any] | None) -> Closed | None:
+    return None if said is None else Closed(str(said["page"]), tuple(map(str, said["allow"])))
 
 
 def _read_target(said: dict[str, Any] | None) -> Target | None:

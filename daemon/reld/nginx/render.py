@@ -11,18 +11,21 @@ cannot be confused with an answer of the app.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from reld.core.model import Color, Routing, Target
 from reld.errors import GateError
+from reld.nginx import clients, closed, mirror, static
 from reld.nginx.mark import mark
 from reld.nginx.request_log import beat_location, log_lines, thin_test
 from reld.nginx.settings import GateSettings, check, check_target
 from reld.nginx.unchanged import UNCHANGED
 
 
-def render(settings: GateSettings, generation: int, routing: Routing) -> str:
-    """The config file's text.
+def render(
+    settings: GateSettings, generation: int, routing: Routing, roots: Sequence[str] = ()
+) -> str:
+    """The config file's text. `roots`: directories of releases, newest first, see `static`.
 
     Raises GateError when a value must not become nginx text.
     """
@@ -30,7 +33,9 @@ def render(settings: GateSettings, generation: int, routing: Routing) -> str:
     if type(generation) is not int or generation < 0:
         raise GateError(f"cannot write a gate config: no generation: {generation!r}")
     _check(routing)
-    return "".join(_lines(settings, generation, routing))
+    static.check_roots(roots)
+    closed.check(routing.maintenance)
+    return "".join(_lines(settings, generation, routing, roots))
 
 
 def lanes_in_use(routing: Routing) -> bool:
@@ -50,22 +55,29 @@ def _check(routing: Routing) -> None:
         raise GateError("cannot write a gate config: a candidate without a rollout")
     if routing.candidate.color is routing.default.color:
         raise GateError("cannot write a gate config: both slots have one colour")
+    if not 0 <= routing.shadow <= 1:
+        raise GateError(f"cannot write a gate config: no share: {routing.shadow!r}")
 
 
-def _lines(settings: GateSettings, generation: int, routing: Routing) -> Iterator[str]:
+def _lines(
+    settings: GateSettings, generation: int, routing: Routing, roots: Sequence[str]
+) -> Iterator[str]:
     yield mark(generation, routing)
     if routing.default is not None and not routing.default.addresses:
-        routing = Routing()  # a live slot that has no port of its own at the moment
+        routing = Routing(maintenance=routing.maintenance)  # a live slot that has no port of its own at the moment
     yield "# Written by reld. Changes are lost at the next rollout.\n"
     yield from _process(settings)
-    yield "http {\n"
+    yield f"http {{\n{closed.hash_size(routing)}"
     yield from _log(settings, generation, routing)
     yield UNCHANGED
     yield from _timeouts(settings.timeout)
     yield from _maps(settings, routing)
+    yield from closed.maps(settings, routing)
+    yield from mirror.maps(generation, routing)
+    yield static.maps(settings, roots)
     yield from _upstreams(settings, routing)
     yield from _status_server(settings, generation, routing)
-    yield from _server(settings, routing)
+    yield from _server(settings, routing, roots)
     yield "}\n"
 
 
@@ -95,8 +107,13 @@ def _maps(settings: GateSettings, routing: Routing) -> Iterator[str]:
         "    map $http_accept $answer_kind { default plain; ~*text/event-stream stream; }\n"
         "    map $http_upgrade $kind { '' $answer_kind; default stream; }\n"
     )
+    if clients.in_use(settings, routing):
+        yield clients.maps(settings)
     for target in (routing.default, routing.candidate):
         if target is not None and len(target.addresses) > 1:
+            if clients.in_use(settings, routing):
+                yield from clients.pick(target)
+                continue
             # Another seed than the lanes', else lane and instance would go together.
             seed = f"$request_id:{target.color}"
             names = [str(i) for i in range(len(target.addresses))]
@@ -107,25 +124,9 @@ def _maps(settings: GateSettings, routing: Routing) -> Iterator[str]:
 
 def _lane_maps(settings: GateSettings, routing: Routing) -> Iterator[str]:
     key = "$request_id"
-    if settings.split == "client":
-        # The cookie is a random name, not a lane: each rollout deals its users anew, so the same
-        # people are not the first to meet every release.
-        cookie = cookie_name(settings.app)
+    if clients.in_use(settings, routing):
         key = f"$client:{routing.rollout}"
-        yield (
-            f'    map $cookie_{cookie} $client {{ "~^[0-9a-f]{{32}}$" $cookie_{cookie};'
-            " default $request_id; }\n"
-            "    map $http_x_forwarded_proto $cookie_secure { https '; Secure'; default ''; }\n"
-            f"    map $cookie_{cookie} $client_cookie {{ \"~^[0-9a-f]{{32}}$\" '';"
-            f' default "{cookie}=$request_id; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax'
-            '$cookie_secure"; }\n'
-        )
     yield from _split(key, "lane", [f"{lane:02d}" for lane in range(100)])
-
-
-def cookie_name(app: str) -> str:
-    """The lane cookie; nginx has no variable for a cookie with a hyphen in its name."""
-    return f"relctl_{app.replace('-', '_')}"
 
 
 def _split(key: str, name: str, values: list[str]) -> Iterator[str]:
@@ -161,10 +162,13 @@ def _upstream(settings: GateSettings, name: str, address: str, backup: str | Non
     # One upstream per instance: in a shared one both tries could go to the same slot, and a request
     # that kills the app would kill every instance. max_fails=0: nginx must not hide a dead slot from
     # the sensor, and a refused connection costs a retry of 0.1 ms only.
-    yield f"    upstream {name} {{\n        server {address} max_fails=0;\n"
+    servers = f"        server {address} max_fails=0;\n"
     if backup is not None:
-        yield f"        server {backup} max_fails=0 backup;\n"
-    if settings.keepalive:
+        servers += f"        server {backup} max_fails=0 backup;\n"
+    # A pool of their own, of none: on a connection that was used before nginx sets no SO_KEEPALIVE.
+    yield f"    upstream stream_{name} {{\n{servers}    }}\n    upstream {name} {{\n{servers}"
+    # On a Unix socket a connection is cheap, and one for each request shows which of them hang.
+    if settings.keepalive and not address.startswith("unix:"):
         # Shorter than the app's own limit (gunicorn's is 2 s), else a POST meets a closing connection.
         yield f"        keepalive {settings.keepalive};\n        keepalive_timeout 1s;\n"
     yield "    }\n"
@@ -187,10 +191,12 @@ def _status_server(settings: GateSettings, generation: int, routing: Routing) ->
             yield f"            if (-f {_lanes(settings, routing)}/current/$lane_asked) "
             yield f"{{ set $slot {routing.candidate.color}; }}\n"
         yield f'            return 200 "{hello} $slot\\n";\n        }}\n'
+    if routing.candidate is not None:
+        yield from mirror.status_server(settings, routing, _number(routing.candidate))
     yield "    }\n"
 
 
-def _server(settings: GateSettings, routing: Routing) -> Iterator[str]:
+def _server(settings: GateSettings, routing: Routing, roots: Sequence[str]) -> Iterator[str]:
     # keepalive_timeout 0 is what makes reloads lossless: all that a reload ever lost were requests
     # on idle keep-alive connections.
     yield (
@@ -199,11 +205,8 @@ def _server(settings: GateSettings, routing: Routing) -> Iterator[str]:
         "        server_name localhost;\n        keepalive_timeout 0;\n"
     )
     if routing.default is None:
-        yield (
-            "        default_type text/plain;\n        add_header Retry-After 5 always;\n"
-            '        location / { return 503 "no release is running, try again in a moment\\n"; }\n'
-            "    }\n"
-        )
+        yield from closed.server(settings, routing)
+        yield f"{closed.nobody(settings, routing)}    }}\n"
         return
     yield f"        set $slot {routing.default.color};\n"
     if routing.candidate is not None:
@@ -214,12 +217,12 @@ def _server(settings: GateSettings, routing: Routing) -> Iterator[str]:
             f"        if (-f {lanes}/noshield) {{ set $alone _alone; }}\n"
         )
     yield thin_test(settings)
+    yield from closed.server(settings, routing)
+    yield from mirror.server(settings, routing)
+    way = "$to" if mirror.in_use(routing) else "$kind"
     # A file below /dev/null cannot exist, so the jump is always made.
-    yield "        root /dev/null;\n        location / { try_files /- @${slot}_$kind; }\n"
-    both = lanes_in_use(routing)
-    if both:
-        for prefix in settings.assets:
-            yield f"        location ^~ {prefix} {{ try_files /- @${{slot}}_assets; }}\n"
+    yield f"        root /dev/null;\n        location / {{ try_files /- @${{slot}}_{way}; }}\n"
+    yield from static.locations(settings, both=lanes_in_use(routing), roots=roots)
     for target in (routing.default, routing.candidate):
         if target is not None:
             yield from _locations(settings, routing, target)
@@ -229,22 +232,30 @@ def _server(settings: GateSettings, routing: Routing) -> Iterator[str]:
 def _locations(settings: GateSettings, routing: Routing, target: Target) -> Iterator[str]:
     both = lanes_in_use(routing)
     candidate = target is routing.candidate
-    number = f"$pick_{target.color}" if len(target.addresses) > 1 else "0"
-    upstream = f"{target.color}_{number}"
+    upstream = f"{target.color}_{_number(target)}"
     cookie = []
-    if both and settings.split == "client":
+    if clients.in_use(settings, routing):
         cookie = ["add_header Set-Cookie $client_cookie always"]
     shield = " http_500 http_502 http_503 http_504" if candidate and settings.shield else ""
     retry = f"proxy_next_upstream error timeout{shield}"
-    to_app = f"proxy_pass http://{upstream}{'$alone' if candidate else ''}"
+    one = f"{upstream}{'$alone' if candidate else ''}"
+    to_app, as_stream = f"proxy_pass http://{one}", f"proxy_pass http://stream_{one}"
     yield _location(target.color, "plain", [to_app, retry, *cookie])
-    # Keep-alive probes tell `connections.waiting` which connections may be silent with good reason.
+    if mirror.in_use(routing) and not candidate:
+        asked_twice = [to_app, retry, *cookie, *mirror.directives()]
+        yield _location(target.color, mirror.WAY, asked_twice)
+    # Keep-alive probes tell which connections may be silent with good reason (`connections.waiting`),
+    # and which are to be closed one by one (`streams`).
     patience = ["proxy_read_timeout 1h", "proxy_send_timeout 1h", "proxy_socket_keepalive on"]
-    yield _location(target.color, "stream", [to_app, retry, *cookie, *patience])
+    yield _location(target.color, "stream", [as_stream, retry, *cookie, *patience])
     if both and settings.assets:
         # A page of one release asks the other for its scripts while both serve.
         asked = f"proxy_next_upstream error timeout http_404{shield}"
         yield _location(target.color, "assets", [f"proxy_pass http://{upstream}", asked])
+
+
+def _number(target: Target) -> str:
+    return f"$pick_{target.color}" if len(target.addresses) > 1 else "0"
 
 
 def _location(color: Color, kind: str, directives: Iterable[str]) -> str:

@@ -19,6 +19,8 @@ _TCP = re.compile(r"(?:(?:\d{1,3}\.){3}\d{1,3}|\[[0-9a-fA-F:]{2,39}\]):(\d{1,5})
 _UNIX = re.compile(r"unix:/[A-Za-z0-9_./@+-]{1,100}")
 _PATH = re.compile(r"/[A-Za-z0-9_./@+-]{0,400}")
 _ASSETS = re.compile(r"/[A-Za-z0-9_./@+~-]{1,200}")
+_BELOW = re.compile(r"[A-Za-z0-9_.@+-][A-Za-z0-9_./@+-]{0,200}")
+_HEALTH = re.compile(r"/[!-~]{0,400}")  # quoted when it is written
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _BOOT = re.compile(r"[A-Za-z0-9-]{1,64}")
 _RELEASE = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -48,6 +50,15 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Static:
+    """Paths that begin with `url` are files below `dir` of a release. `cache`: seconds, 0 = unsaid."""
+
+    url: str
+    dir: str
+    cache: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class GateSettings:
     """The part of the config that the gate needs.
 
@@ -63,6 +74,9 @@ class GateSettings:
         timeout: seconds that the app may be silent before the gate gives up.
         split: deal requests ("request") or users ("client") to the lanes.
         assets: path prefixes where a 404 is asked of the other slot too.
+        static: what the gate answers from the releases' directories, see `static`.
+        health: paths that go on to the app while the gate is closed for maintenance.
+        unavailable_page: a person's page for the gate's own 503s; None: a line of text.
         shield: answer the candidate's failures from the live slot where that is safe.
         routes: what the request log tells apart.
         binary: the nginx to run.
@@ -82,6 +96,9 @@ class GateSettings:
     timeout: float = 60.0
     split: Literal["request", "client"] = "request"
     assets: tuple[str, ...] = ()
+    static: tuple[Static, ...] = ()
+    health: tuple[str, ...] = ()
+    unavailable_page: Path | None = None
     shield: bool = True
     routes: tuple[Route, ...] = ()
     binary: Path = Path("/usr/sbin/nginx")
@@ -97,6 +114,11 @@ class GateSettings:
     @property
     def staged(self) -> Path:
         return self.config.with_name("gate.conf.staged")
+
+    @property
+    def pages(self) -> Path:
+        """Where the pages are that the gate shows: it may read them, and not write."""
+        return self.config.parent
 
     @property
     def place(self) -> Path:
@@ -144,6 +166,15 @@ def check(settings: GateSettings) -> None:
         fits = _ASSETS.fullmatch(prefix) and ".." not in prefix and "//" not in prefix
         _must(fits, "gate.assets", prefix)
     _must(len(set(settings.assets)) == len(settings.assets), "gate.assets", "a prefix twice")
+    for static in settings.static:
+        fits = _ASSETS.fullmatch(static.url) and ".." not in static.url and "//" not in static.url
+        _must(fits and static.url.endswith("/"), "gate.static url", static.url)
+        _must(
+            _BELOW.fullmatch(static.dir) and ".." not in static.dir, "gate.static dir", static.dir
+        )
+        _must(0 <= static.cache <= 400 * 86_400, "gate.static cache", str(static.cache))
+    for asked in settings.health:
+        _must(_HEALTH.fullmatch(asked), "health path", asked)
     for route in settings.routes:
         _must(_ROUTE.fullmatch(route.name), "route.name", route.name)
         _must(_MATCH.fullmatch(route.match), "route.match", route.match)

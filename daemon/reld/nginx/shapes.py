@@ -28,6 +28,8 @@ class Shape:
     """`slot`: of the first attempt, None = of no known slot. `timed`: the time to the first byte is
     judged. `kind`: slot and outcome in one number. `left`: the client did not wait for it. `label`: where a failure was, "checkout (POST)".
     `seen`: for each slot what one such request adds to the five fields of `counting.Seen`.
+    `nobodys`: a request that no user made, see `mirror`: not counted.
+    `turned_away`: the gate itself answered 503, because it serves nobody.
     """
 
     slot: int | None = None
@@ -40,10 +42,15 @@ class Shape:
     label: str = ""
     seen: tuple[tuple[int, tuple[int, ...]], ...] = ()
     beat: bool = False
+    nobodys: bool = False
+    turned_away: bool = False
 
 
 NONSENSE = Shape(label="nonsense")
 BEAT = Shape(beat=True)
+NOBODYS = Shape(nobodys=True)
+SHADOW = "shadow"
+"""The kind of a mirrored request."""
 _FIELDS = 9
 _LIST = re.compile(r", | : ")
 
@@ -88,11 +95,14 @@ class Shapes:
             status = _status(final)
         except ValueError:
             return NONSENSE
+        if kind == SHADOW:
+            return NOBODYS
         route = "" if route == "-" else route
         stands_for = 10 if thin == "k" else 1
         label = f"{route} ({method})" if route else method
         if not attempts:
-            return Shape(stands_for=stands_for, route=route, label=label)
+            away = addresses == "-" and status == 503
+            return Shape(stands_for=stands_for, route=route, label=label, turned_away=away)
         slot, first = attempts[0]
         bad = self._failed(first, route) or (first is None and status >= 500)
         bad_in_the_end = self._failed(status, route)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reld import durable
 from reld.errors import GateError
-from reld.nginx import command, master, places, room
+from reld.nginx import command, master, pages, places, room
 from reld.nginx.settings import GateSettings
 
 
@@ -17,6 +17,7 @@ def stage(settings: GateSettings, text: str) -> bytes | None:
     nothing was changed then.
     """
     places.prepare(settings)
+    pages.refresh(settings)
     _write(settings, settings.staged, text.encode())
     wrong = command.test(settings, settings.staged)
     if wrong:

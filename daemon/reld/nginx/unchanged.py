@@ -8,6 +8,8 @@ UNCHANGED = """\
     proxy_set_header Host $host_as_sent;
     proxy_set_header Upgrade $http_upgrade;
     proxy_set_header Connection $connection_to_app;
+    # Ours: see `mirror`. An app may trust it, so no user can say it.
+    proxy_set_header X-Relctl-Shadow '';
     proxy_redirect off;
     proxy_pass_header Server;
     proxy_pass_header Date;

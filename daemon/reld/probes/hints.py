@@ -17,6 +17,7 @@ class Seen:
     Attributes:
         result: the last probe.
         port: that the instance was given.
+        socket: the path that it was given instead.
         elsewhere: other TCP ports that its processes listen on.
         exit: how its first process ended; None: it runs.
         survivors: processes of its tree that still run.
@@ -28,6 +29,7 @@ class Seen:
 
     result: Result | None = None
     port: int | None = None
+    socket: str = ""
     elsewhere: tuple[int, ...] = ()
     exit: Exit | None = None
     survivors: int = 0
@@ -43,6 +45,7 @@ def classic_hint(seen: Seen) -> str:
     return (
         _shell_in_between(seen)
         or _daemonised(seen)
+        or _no_room_for_a_socket(seen, log)
         or _port_taken(log)
         or _exec_failed(seen, log)
         or _other_port(seen)
@@ -79,6 +82,21 @@ def _daemonised(seen: Seen) -> str:
     return ""
 
 
+def _no_room_for_a_socket(seen: Seen, log: str) -> str:
+    if not seen.socket:
+        return ""
+    if "address already in use" in log or "eaddrinuse" in log:
+        return (
+            "the app made its socket twice, or wanted a port that is taken: it has to listen on"
+            " {socket} alone (also in the environment as SOCKET), each instance on its own"
+        )
+    if "permission denied" in log or "eacces" in log:
+        return (
+            f"the app may make its socket at {seen.socket} and nowhere else: pass {{socket}} as it is"
+        )
+    return ""
+
+
 def _port_taken(log: str) -> str:
     if "address already in use" in log or "eaddrinuse" in log:
         return (
@@ -100,6 +118,11 @@ def _other_port(seen: Seen) -> str:
     if not seen.elsewhere or (seen.result is not None and seen.result.status is not None):
         return ""
     where = " and ".join(map(str, seen.elsewhere))
+    if seen.socket:
+        return (
+            f"it listens on port {where}, not on {seen.socket}: pass {{socket}} in app.command the way"
+            " the server wants it (gunicorn --bind unix:{socket}, puma -b unix://{socket}), or use {port}"
+        )
     given = "{port}" if seen.port is None else str(seen.port)
     return (
         f"it listens on {where}, not on {given}: pass {{port}} in app.command, "

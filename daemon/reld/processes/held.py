@@ -88,9 +88,11 @@ class Held:
 
 
 def give_order(
-    line: socket.socket, spec: LaunchSpec, account: Account | None, output: int | None
+    line: socket.socket, spec: LaunchSpec, account: Account | None, given: tuple[int, ...]
 ) -> None:
-    """Tell a trampoline what it is to become; blocks. `output`: its stdout and stderr, None: as they are.
+    """Tell a trampoline what it is to become; blocks.
+
+    `given`: a descriptor for stdout and stderr, or all three standard ones; empty: they stay as they are.
 
     Raises:
         OSError: it is not there, or does not listen.
@@ -112,14 +114,28 @@ def give_order(
             "directory": directory,
             "oom": spec.oom,
             "user": None if account is None else (account.uid, account.gid, list(account.groups)),
-            "output": output is not None,
+            "given": len(given),
+            "terminal": spec.terminal,
         }
     )
     line.settimeout(_ORDER_TIME)
     line.sendall(len(order).to_bytes(4, "little") + order)
-    if output is not None:
-        socket.send_fds(line, [b"o"], [output])
+    if given:
+        socket.send_fds(line, [b"o"], given)
     line.setblocking(False)
+
+
+def copies(descriptors: tuple[int, ...]) -> tuple[int, ...]:
+    """The same, for somebody who closes them. Raises OSError."""
+    made: list[int] = []
+    try:
+        for one in descriptors:
+            made.append(os.dup(one))  # noqa: PERF401  what was made is closed when the next fails
+    except OSError:
+        for one in made:
+            os.close(one)
+        raise
+    return tuple(made)
 
 
 def search_path(env: dict[str, str]) -> str:

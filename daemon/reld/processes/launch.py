@@ -20,6 +20,7 @@ from reld.processes.exits import Child
 from reld.processes.held import (
     Born,
     Held,
+    copies,
     find_account,
     give_order,
     refuse_nothing,
@@ -27,7 +28,7 @@ from reld.processes.held import (
 )
 from reld.processes.identity import identity_of
 from reld.processes.logs import open_log
-from reld.processes.spec import Ending, LaunchSpec
+from reld.processes.spec import Ending, LaunchSpec, Streams
 
 TRAMPOLINE = str(Path(__file__).with_name("trampoline.py"))
 
@@ -36,10 +37,13 @@ class Direct:
     """See `Launcher`; it keeps no units, so nothing is to be told or forgotten of them."""
 
     async def hold(self, spec: LaunchSpec) -> Held:
-        return await _hold(spec, None)
+        return await _hold(spec, ())
 
     async def hold_with_output(self, spec: LaunchSpec, output: int) -> Held:
-        return await _hold(spec, os.dup(output))
+        return await _hold(spec, copies((output,)))
+
+    async def hold_with_streams(self, spec: LaunchSpec, streams: Streams) -> Held:
+        return await _hold(spec, copies(streams))
 
     def adopted(self, unit: str, pidfd: int) -> Ending | None:  # noqa: ARG002
         return None
@@ -55,8 +59,8 @@ DIRECT = Direct()
 hold = DIRECT.hold
 
 
-async def _hold(spec: LaunchSpec, output: int | None) -> Held:
-    spawning = asyncio.get_running_loop().run_in_executor(None, _spawn, spec, output)
+async def _hold(spec: LaunchSpec, given: tuple[int, ...]) -> Held:
+    spawning = asyncio.get_running_loop().run_in_executor(None, _spawn, spec, given)
     try:
         born = await asyncio.shield(spawning)
     except asyncio.CancelledError:
@@ -78,20 +82,20 @@ def _send_away(spec: LaunchSpec, done: asyncio.Future[Born]) -> None:
     os.close(held.pidfd)
 
 
-def _spawn(spec: LaunchSpec, output: int | None) -> Born:
+def _spawn(spec: LaunchSpec, given: tuple[int, ...]) -> Born:
     with contextlib.ExitStack() as ends, contextlib.ExitStack() as ours:
-        if output is not None:
-            ends.callback(os.close, output)
+        for one in given:
+            ends.callback(os.close, one)
         refuse_nothing(spec)
         account = find_account(spec.user)
         try:
-            if output is None:
-                output = open_log(spec.log, None if account is None else account.uid)
-                ends.callback(os.close, output)
+            if not given:
+                given = (open_log(spec.log, None if account is None else account.uid),)
+                ends.callback(os.close, given[0])
             line, its_end = socket.socketpair()
             ours.callback(line.close)
             ends.callback(its_end.close)
-            pid = _popen(its_end.fileno(), output)
+            pid = _popen(its_end.fileno(), given)
         except OSError as problem:
             raise refused(spec, problem) from problem
         try:
@@ -99,7 +103,7 @@ def _spawn(spec: LaunchSpec, output: int | None) -> Born:
             identity = identity_of(pid)
             assert identity is not None
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `let_go` will tell
-                give_order(line, spec, account, None)
+                give_order(line, spec, account, ())
             pidfd = os.pidfd_open(pid)
         except BaseException as problem:
             os.kill(pid, signal.SIGKILL)
@@ -111,12 +115,13 @@ def _spawn(spec: LaunchSpec, output: int | None) -> Born:
         return Born(identity, pidfd, line)
 
 
-def _popen(line: int, output: int) -> int:
+def _popen(line: int, given: tuple[int, ...]) -> int:
+    """`given`: one descriptor for all that it says, or its three standard ones."""
     popen = subprocess.Popen(
         [sys.executable, "-I", "-S", TRAMPOLINE, str(line)],
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
+        stdin=subprocess.DEVNULL if len(given) == 1 else given[0],
+        stdout=given[-2] if len(given) > 1 else given[0],
+        stderr=given[-1],
         env={},
         start_new_session=True,
         close_fds=True,

@@ -64,7 +64,7 @@ async def run(
         exited, timed_out, seconds = await _finish(launcher, held, env, timeout)
         return RunResult(exited, _said_since(output, start), timed_out, seconds)
     async with contextlib.AsyncExitStack() as stack:
-        ear = _Ear()
+        ear = Ear()
         stack.callback(ear.close)
         try:
             held = await launcher.hold_with_output(spec, ear.mouth)
@@ -100,7 +100,7 @@ async def _finish(
         await launcher.forget(held.unit)
 
 
-class _Ear:
+class Ear:
     """Reads what a command says and keeps the end of it."""
 
     def __init__(self) -> None:

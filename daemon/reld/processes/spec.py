@@ -23,6 +23,7 @@ class Unit:
         stop_timeout: seconds, when it is the machine that stops it.
         memory_max: bytes; None = no limit.
         tasks_max: processes and threads; None = systemd's own limit.
+        held_back: it gets little of the processor until `unleash`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Unit:
     stop_timeout: float = 30.0
     memory_max: int | None = None
     tasks_max: int | None = None
+    held_back: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class LaunchSpec:
         user: a name or a number as text; None: as reld itself.
         log: stdout and stderr are appended here, unless the launcher has a journal for its units;
             stdin is /dev/null.
+        writable: directories that it may write even where the app's units may not.
+        terminal: its standard input is a terminal that becomes its own, with job control.
         oom: oom_score_adj, see proc(5).
         unit: for an instance, which outlives reld; None: a command that reld waits for.
     """
@@ -58,6 +62,12 @@ class LaunchSpec:
     log: Path
     oom: int = 0
     unit: Unit | None = None
+    terminal: bool = False
+    writable: tuple[str, ...] = ()
+
+
+Streams = tuple[int, int, int]
+"""Descriptors of standard input, output and error."""
 
 
 class Ending(Protocol):
@@ -79,6 +89,9 @@ class Launcher(Protocol):
 
     async def hold_with_output(self, spec: LaunchSpec, output: int) -> Held:
         """As `hold`, but stdout and stderr are a copy of this descriptor; `spec.log` isn't touched."""
+
+    async def hold_with_streams(self, spec: LaunchSpec, streams: Streams) -> Held:
+        """As `hold`, with copies of these descriptors; `spec.log` isn't touched."""
 
     def adopted(self, unit: str, pidfd: int) -> Ending | None:
         """For a process that an earlier reld started; None: nobody knows more than the kernel."""

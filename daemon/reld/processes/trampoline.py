@@ -5,7 +5,7 @@
 LINE is the descriptor of a Unix socket to reld; 0 = standard input and output, where systemd connects it;
 standard error is the journal then, and standard output becomes the same. reld says
 what to do first: 4 bytes of length and a dict (marshal: both ends are the same interpreter, and it costs
-nothing to import), if the dict says so a byte with a descriptor for stdout and stderr. Then one byte
+nothing to import), if the dict says so a byte with a descriptor for stdout and stderr, or with all three. Then one byte
 means exec; the end of the line means that reld died, and so does this process, before anything of the
 app was started. The answer is "!" right before the exec, then either the end of the line (close-on-exec:
 the app runs) or STAGE, errno and path of what went wrong.
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # `typing` itself takes longer to import than all the rest
     from typing import Any, NoReturn
 
 EXEC_FAILED = 127
+_TIOCSCTTY = 0x540E  # of `termios`, which takes a millisecond
 
 
 class _Failed(Exception):
@@ -37,8 +38,8 @@ def main() -> NoReturn:
     if line == 0:
         line = _off_stdio()
     order: dict[str, Any] = marshal.loads(_read(line, int.from_bytes(_read(line, 4), "little")))  # noqa: S302
-    if order["output"]:
-        _take_output(line)
+    if order["given"]:
+        _take(line, order["given"])
     _read(line, 1)
     os.set_inheritable(line, False)
     try:
@@ -75,18 +76,29 @@ def _read(line: int, size: int) -> bytes:
     return got
 
 
-def _take_output(line: int) -> None:
+def _take(line: int, count: int) -> None:
     import _socket  # `socket` takes as long to import as the interpreter to start
 
     with_line = _socket.socket(fileno=os.dup(line))
-    got, ancillary, _, _ = with_line.recvmsg(1, _socket.CMSG_LEN(4))
+    got, ancillary, _, _ = with_line.recvmsg(1, _socket.CMSG_LEN(4 * count))
     with_line.close()
     if not got or not ancillary:
         os._exit(EXEC_FAILED)
-    output = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.close(output)
+    raw = ancillary[0][2]
+    given = [int.from_bytes(raw[at : at + 4], sys.byteorder) for at in range(0, 4 * count, 4)]
+    for standard in (1, 2) if count == 1 else (0, 1, 2):
+        os.dup2(given[0] if count == 1 else given[standard], standard)
+    for one in given:
+        os.close(one)
+
+
+def _own_terminal() -> None:
+    import fcntl
+
+    try:
+        fcntl.ioctl(0, _TIOCSCTTY, 0)
+    except OSError as problem:
+        raise _Failed(b"terminal", problem.errno) from None
 
 
 def _become(order: dict[str, Any]) -> None:
@@ -96,6 +108,8 @@ def _become(order: dict[str, Any]) -> None:
             file.write(str(order["oom"]))
     except OSError:
         pass
+    if order["terminal"]:
+        _own_terminal()
     if order["user"] is not None:
         uid, gid, groups = order["user"]
         try:

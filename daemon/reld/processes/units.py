@@ -29,11 +29,19 @@ from typing import Any, ParamSpec, TypeVar
 from reld.core.model import Color, Exit
 from reld.errors import LaunchError
 from reld.processes import exits, pid1
-from reld.processes.held import Born, Held, find_account, give_order, refuse_nothing, refused
+from reld.processes.held import (
+    Born,
+    Held,
+    copies,
+    find_account,
+    give_order,
+    refuse_nothing,
+    refused,
+)
 from reld.processes.identity import identity_of
 from reld.processes.launch import TRAMPOLINE
 from reld.processes.logs import open_log
-from reld.processes.spec import Ending, LaunchSpec, Unit
+from reld.processes.spec import Ending, LaunchSpec, Streams, Unit
 
 log = logging.getLogger("reld.units")
 
@@ -66,10 +74,13 @@ class Units:
         _threads()
 
     async def hold(self, spec: LaunchSpec) -> Held:
-        return await self._hold(spec, None)
+        return await self._hold(spec, ())
 
     async def hold_with_output(self, spec: LaunchSpec, output: int) -> Held:
-        return await self._hold(spec, os.dup(output))
+        return await self._hold(spec, copies((output,)))
+
+    async def hold_with_streams(self, spec: LaunchSpec, streams: Streams) -> Held:
+        return await self._hold(spec, copies(streams))
 
     def adopted(self, unit: str, pidfd: int) -> Ending | None:
         return _UnitEnd(unit, os.dup(pidfd)) if unit else None
@@ -92,8 +103,8 @@ class Units:
             if ours.fullmatch(name) and name not in wanted and pid1.over(pid1.properties(name)):
                 pid1.forget(name)
 
-    async def _hold(self, spec: LaunchSpec, output: int | None) -> Held:
-        spawning = _in_thread(self._spawn, spec, output)
+    async def _hold(self, spec: LaunchSpec, given: tuple[int, ...]) -> Held:
+        spawning = _in_thread(self._spawn, spec, given)
         try:
             born = await asyncio.shield(spawning)
         except asyncio.CancelledError:
@@ -111,18 +122,18 @@ class Units:
         await _UnitEnd(born.unit, born.pidfd).wait()
         await self.forget(born.unit)
 
-    def _spawn(self, spec: LaunchSpec, output: int | None) -> Born:
+    def _spawn(self, spec: LaunchSpec, given: tuple[int, ...]) -> Born:
         with contextlib.ExitStack() as ends, contextlib.ExitStack() as ours:
-            if output is not None:
-                ends.callback(os.close, output)
+            for one in given:
+                ends.callback(os.close, one)
             refuse_nothing(spec)
             account = find_account(spec.user)
             unit = spec.unit or Unit(self._own_name(), f"{self._app}: {spec.argv[0]}", self._app)
             try:
-                if output is None and spec.unit is None:
-                    output = open_log(spec.log, None if account is None else account.uid)
-                    ends.callback(os.close, output)
-                line = ours.enter_context(self._started(unit))
+                if not given and spec.unit is None:
+                    given = (open_log(spec.log, None if account is None else account.uid),)
+                    ends.callback(os.close, given[0])
+                line = ours.enter_context(self._started(unit, spec.writable))
                 pid, _, _ = struct.unpack(
                     "3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
                 )
@@ -132,7 +143,7 @@ class Units:
                 with contextlib.suppress(
                     BrokenPipeError, ConnectionResetError
                 ):  # `let_go` will tell
-                    give_order(line, spec, account, output)
+                    give_order(line, spec, account, given)
             except OSError as problem:
                 pid1.forget(unit.name)
                 raise refused(spec, problem) from problem
@@ -145,7 +156,7 @@ class Units:
     def _own_name(self) -> str:
         return f"relctl-{self._app}-run-{os.getpid()}-{next(self._numbers)}.service"
 
-    def _started(self, unit: Unit) -> socket.socket:
+    def _started(self, unit: Unit, writable: tuple[str, ...] = ()) -> socket.socket:
         """The line to the main process of a new unit. Raises OSError, LaunchError."""
         self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Short, as sun_path is (108 bytes); and never one that a unit of an earlier reld waits for.
@@ -156,7 +167,7 @@ class Units:
             try:
                 path.chmod(0o600)
                 listener.listen(1)
-                command = _command(unit, path)
+                command = _command(unit, path, writable)
                 ended = pid1.run(command)
                 if ended.returncode != 0 and _leftover(unit.name):
                     ended = pid1.run(command)
@@ -235,7 +246,7 @@ class _UnitEnd:
                 await asyncio.sleep(_AGAIN_AFTER)
 
 
-def _command(unit: Unit, line: Path) -> list[str]:
+def _command(unit: Unit, line: Path, writable: tuple[str, ...] = ()) -> list[str]:
     values = {
         "Type": "exec",
         "RemainAfterExit": "yes",
@@ -254,7 +265,7 @@ def _command(unit: Unit, line: Path) -> list[str]:
         "OOMPolicy": "continue",
         "LimitNOFILE": "65536",
         "StartLimitIntervalSec": "0",
-        "CPUWeight": str(WEIGHT_UNTIL_READY),
+        "CPUWeight": str(WEIGHT_UNTIL_READY if unit.held_back else 100),
     }
     if unit.memory_max is not None:
         values["MemoryMax"] = str(unit.memory_max)
@@ -263,6 +274,9 @@ def _command(unit: Unit, line: Path) -> list[str]:
     properties = [f"--property={name}={value}" for name, value in values.items()]
     properties += [f"--property=LogExtraFields={name}={value}" for name, value in unit.fields]
     properties += [f"--property=Before={other}" for other in unit.before]
+    # What systemd would take apart, or fill in, is left out.
+    plain = [path for path in writable if not set(path) & set(" \t\"'\\%:")]
+    properties += [f"--property=ReadWritePaths=-{path}" for path in plain]
     return [
         "systemd-run", "--quiet", f"--unit={unit.name}", f"--slice={SLICE}",
         f"--description={unit.description}", *properties,

@@ -29,6 +29,8 @@ def launch_error(
         return LaunchError(
             f"{start}: cannot become {who}: {reason}", "reld needs CAP_SETUID and CAP_SETGID for it"
         )
+    if stage == b"terminal":
+        return LaunchError(f"{start}: its terminal is another session's: {reason}")
     if stage == b"directory":
         if number == errno.ENOENT:
             return LaunchError(

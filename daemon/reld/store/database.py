@@ -43,12 +43,18 @@ _THINNED_EVERY = 256  # rows
 _AUDITED = ("accepted", "refused", "error")
 _WATCHES = 50
 """Rollouts whose counts are kept for `relctl replay`."""
-_HISTORY = 'SELECT id, kind, "from", "to", actor, outcome, reason, started, ended FROM rollouts'
+_HISTORY = (
+    'SELECT id, kind, "from", "to", actor, outcome, reason, started, ended,'
+    " CASE WHEN json_valid(receipt) THEN json_extract(receipt, '$.turned_away') END FROM rollouts"
+)
 _PRUNE_WATCHES = (
     "DELETE FROM watches WHERE rollout NOT IN"
     " (SELECT rollout FROM watches ORDER BY rollout DESC LIMIT ?)"
 )
-_HISTORY_KEYS = ("id", "kind", "from", "to", "actor", "outcome", "reason", "started", "ended")
+HISTORY_KEYS = (
+    *("id", "kind", "from", "to", "actor", "outcome", "reason", "started", "ended"),
+    "turned_away",
+)
 
 
 class Store:
@@ -162,7 +168,7 @@ class Store:
 
         def work(connection: sqlite3.Connection) -> list[dict[str, Any]]:
             rows = connection.execute(f"{_HISTORY} ORDER BY id DESC LIMIT ?", (limit,)).fetchall()
-            return [dict(zip(_HISTORY_KEYS, row, strict=True)) for row in rows]
+            return [dict(zip(HISTORY_KEYS, row, strict=True)) for row in rows]
 
         return await self._reader.run(work, "read the history")
 

@@ -1,0 +1,67 @@
+"""`tar cz . | ssh HOST relctl unpack RELEASE`: puts a release in place, as the app's user."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import sys
+
+import click
+
+from relctl import asking
+from relctl.cli import Call, calling, command, noted
+from relctl.errors import DONE, CtlError, LostError, UsageError
+from relctl.text import clean
+
+_STDIN, _STDERR = 0, 2
+
+
+@command("unpack")
+@click.argument("name", metavar="RELEASE")
+@click.argument("file", required=False, metavar="[FILE]")
+@noted
+@calling
+def unpack(call: Call, name: str, file: str | None, note: str | None) -> int:
+    """Put a release in place: a tar archive from stdin, or FILE."""
+    release = asking.release_name(name)
+    archive = _opened(release, file)
+    client = call.client()
+    body = {"release": release, **({"note": note} if note else {})}
+    try:
+        with client.hand("/v1/releases", body, [archive, _STDERR]) as connection:
+            wait(connection)
+            answer = client.handed(connection)
+    finally:
+        if file is not None:
+            os.close(archive)
+    if call.as_json:
+        click.echo(json.dumps(answer))
+    else:
+        click.echo(f"{clean(answer.get('message') or release)}\nnext: relctl switch {release}")
+    return DONE
+
+
+def _opened(release: str, file: str | None) -> int:
+    if file is None:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageError(
+                "cannot unpack: there is no archive on stdin",
+                f"tar cz . | ssh HOST relctl unpack {release}, or relctl unpack {release} FILE",
+            )
+        return _STDIN
+    try:
+        return os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise CtlError(f"cannot read {file}: {error.strerror}", 1, "unreadable") from None
+
+
+def wait(connection: socket.socket) -> None:
+    """Until reld has something to say. Raises LostError: who would read it is gone."""
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN)
+    waiting.register(_STDERR, 0)  # sshd closes its ends of our pipes when the connection goes
+    for descriptor, what in waiting.poll():
+        if descriptor == _STDERR and what & (select.POLLERR | select.POLLHUP):
+            raise LostError

@@ -1,0 +1,72 @@
+"""Whether a release is there as a whole, as far as that can be seen before it is started."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from pathlib import Path
+
+from reld.config import App, Worker, fill
+from reld.errors import PrepareError
+from reld.release_place import INCOMPLETE
+
+_ACL = "system.posix_acl_access"
+
+
+def refuse_incomplete(
+    release: str, directory: Path, app: App, workers: tuple[Worker, ...] = ()
+) -> None:
+    """Blocks.
+
+    Raises:
+        PrepareError: it says that it is not complete, app.user cannot get in, or the program of
+            app.command or of a worker is missing.
+    """
+    cannot = f"release {release} is not complete"
+    if os.path.lexists(directory / INCOMPLETE):
+        raise PrepareError(
+            f"{cannot}: there is {directory / INCOMPLETE}",
+            f"when the copy has ended: rm {directory / INCOMPLETE}, then relctl switch {release}",
+        )
+    if app.user is not None and not _may_enter(directory, app.user):
+        raise PrepareError(
+            f"release {release} is closed to user {app.user}: {directory}",
+            f"chown -R {app.user}: {directory}, or chmod -R a+rX {directory}",
+        )
+    commands = {"app.command": app.command}
+    commands |= {f"the command of worker {worker.name}": worker.command for worker in workers}
+    for name, command in commands.items():
+        program = _program(command, release, str(directory))
+        if program and not os.path.lexists(directory / program):
+            raise PrepareError(
+                f"{cannot}: {name} needs {program}, which is not in {directory}",
+                f"copy the whole release (relctl unpack does), or correct {name}",
+            )
+
+
+def _program(command: tuple[str, ...], release: str, directory: str) -> str:
+    """A first word that is a path; "" where it is looked up, or is not known before the start."""
+    try:
+        first = fill(command[0], {"release": release, "directory": directory})
+    except ValueError:
+        return ""
+    return first if "/" in first else ""
+
+
+def _may_enter(directory: Path, user: str) -> bool:
+    """By owner, group and mode; True where only an ACL or the user database knows more."""
+    try:
+        found = directory.stat()
+        account = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+        if account.pw_uid == 0 or _ACL in os.listxattr(directory):
+            return True
+        groups = os.getgrouplist(account.pw_name, account.pw_gid)
+    except (OSError, KeyError):
+        return True
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid == account.pw_uid:
+        return bool(mode & 0o100)
+    if found.st_gid in groups:
+        return bool(mode & 0o010)
+    return bool(mode & 0o001)

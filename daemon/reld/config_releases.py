@@ -1,0 +1,45 @@
+"""Readers of `[releases]`: what happens to a release that `relctl unpack` puts in place."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+from reld.config_values import WrongError, argv, items, show, text
+
+_BUILD = (
+    'a list of commands, such as [["bin/bundle", "install"], ["bin/rails", "assets:precompile"]]'
+)
+_SHARED = 'a list of paths in a release, such as ["storage", "tmp/pids"]'
+_PATH = re.compile(r"(?!-)[A-Za-z0-9_.@+-]{1,64}(?:/[A-Za-z0-9_.@+-]{1,64}){0,7}")
+_COMMAND = argv(("release",))
+
+
+def build(value: Any) -> tuple[tuple[str, ...], ...]:
+    """Commands, one after the other; of placeholders only {release}: the directory gets its name later."""
+    raw = items(value, _BUILD)
+    if raw and all(isinstance(item, str) for item in raw):
+        words = ", ".join(show(item) for item in raw[:12])
+        raise WrongError("a list of commands is needed, not one command", _BUILD, f"[[{words}]]")
+    return tuple(_COMMAND(item) for item in raw)
+
+
+def shared(value: Any) -> tuple[str, ...]:
+    """Each path once, and none below another."""
+    found = tuple(_path(item) for item in items(value, _SHARED))
+    for one, other in itertools.permutations(found, 2):
+        if one == other:
+            raise WrongError(f"{show(one)} is there twice", _SHARED)
+        if one.startswith(f"{other}/"):
+            raise WrongError(
+                f"{show(one)} is in {show(other)}, which is shared as a whole", _SHARED
+            )
+    return found
+
+
+def _path(value: Any) -> str:
+    path = text(value, _SHARED).removeprefix("./").rstrip("/")
+    if not _PATH.fullmatch(path) or not {".", ".."}.isdisjoint(path.split("/")):
+        raise WrongError(f"{show(value)} is no path in a release", _SHARED)
+    return path

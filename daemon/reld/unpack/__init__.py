@@ -1,0 +1,1 @@
+"""What runs as the app's user to put a release in place. Only the standard library, and itself."""

@@ -1,0 +1,280 @@
+"""The process that puts a release in place: as a whole or not at all, whatever happens to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.contract.unpack_support import RELEASE, Site, archive, entry, folder
+from tests.rig import wait_for
+
+SENT = archive(*RELEASE)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def test_a_release_gets_its_name_when_it_is_whole(site: Site):
+    told, talk = site.unpack("v2", SENT)
+    assert told["done"]["entries"] == len(RELEASE)
+    assert talk == ""
+    assert json.loads((site.releases / "v2/.relctl").read_text())["release"] == "v2"
+    assert oct((site.releases / "v2").stat().st_mode & 0o777) == "0o755"
+    site.clean("v2")
+
+
+@pytest.mark.parametrize("taken", ["directory", "file", "link to nowhere"])
+def test_what_is_there_is_never_changed(site: Site, taken: str):
+    there = site.releases / "v2"
+    if taken == "directory":
+        there.mkdir()
+    elif taken == "file":
+        there.write_text("x")
+    else:
+        there.symlink_to("nowhere")
+    told, _ = site.unpack("v2", SENT)
+    assert "is there already" in told["error"]
+    site.clean("v2")
+    assert not (site.releases / "nowhere").exists()
+
+
+def test_what_appears_meanwhile_is_never_changed(site: Site):
+    made = f"mkdir {site.releases}/v2; echo mine > {site.releases}/v2/file"
+    told, _ = site.unpack("v2", SENT, build=[["sh", "-c", made]])
+    assert "is there already" in told["error"]
+    assert os.listdir(site.releases / "v2") == ["file"]
+    site.clean("v2")
+
+
+def test_a_release_may_have_its_app_further_down(site: Site):
+    assert "done" in site.unpack("v2", SENT, inside="app/src")[0]
+    assert (site.releases / "v2/app/src/bin/serve").exists()
+    assert (site.releases / "v2/.relctl").exists()
+
+
+def test_a_refused_archive_leaves_nothing(site: Site):
+    told, _ = site.unpack("v2", archive(entry("../outside", b"x")))
+    assert told["error"] == "the archive is refused: ../outside is no path inside a release"
+    told, _ = site.unpack("v2", archive(entry("a", b"1"), entry("a/b", b"2")))
+    assert "in each other's way" in told["error"]
+    told, _ = site.unpack("v2", b"\x1f\x8bnonsense")
+    assert told["error"].startswith("the archive is refused: ")
+    site.clean()
+
+
+# builds
+
+
+def test_builds_run_in_order_in_the_release_and_are_seen(site: Site):
+    build = [["sh", "-c", "echo one > made; pwd; cat bin/serve"], ["bin/second", "{x}"]]
+    second = entry("bin/second", b'#!/bin/sh\necho "got $1 $(cat made)"; echo told >&2', mode=0o755)
+    told, talk = site.unpack("v2", archive(*RELEASE, second), build=build)
+    assert "done" in told, told
+    lines = talk.splitlines()
+    assert lines[0] == "$ sh -c 'echo one > made; pwd; cat bin/serve'"
+    assert Path(lines[1]).parent == site.releases
+    assert lines[2:] == ["#!/bin/sh", "$ bin/second '{x}'", "got {x} one", "told"]
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["sh", "-c", "echo why >&2; exit 7"], "ended with exit code 7"),
+        (["sh", "-c", "kill -9 $$"], "ended with signal 9"),
+        (["bin/nothing"], "No such file"),
+    ],
+)
+def test_a_build_that_fails_leaves_nothing(site: Site, command: list[str], words: str):
+    told, talk = site.unpack("v2", SENT, build=[["mkdir", "-m", "555", "d"], command, ["false"]])
+    assert words in told["error"]
+    assert "$ false" not in talk
+    site.clean()
+
+
+def test_a_build_may_leave_directories_that_nobody_may_write(site: Site):
+    closed = ["sh", "-c", "mkdir -p m/n; touch m/n/f; chmod 555 m/n m; chmod 000 m/n/f; false"]
+    assert "error" in site.unpack("v2", SENT, build=[closed])[0]
+    site.clean()
+
+
+# what is shared
+
+
+def links(site: Site, release: str) -> dict[str, str]:
+    top = site.releases / release
+    return {str(p.relative_to(top)): os.readlink(p) for p in top.rglob("*") if p.is_symlink()}
+
+
+def test_shared_directories_are_made_once_and_linked_in_each_release(site: Site):
+    names = ["storage", "tmp/pids"]
+    sent = archive(entry("f", b"x"), folder("tmp"))
+    for release in ("v1", "v2"):
+        assert "done" in site.unpack(release, sent, shared=names)[0]
+        assert links(site, release) == {name: f"{site.shared}/{name}" for name in names}
+        (site.releases / release / "storage" / release).write_text("kept")
+    assert sorted(os.listdir(site.shared / "storage")) == ["v1", "v2"]
+
+
+def test_a_build_finds_shared_things_in_place(site: Site):
+    assert "done" in site.unpack("v1", SENT, shared=["db"], build=[["touch", "db/here"]])[0]
+    assert (site.shared / "db/here").exists()
+
+
+def test_what_the_first_release_brings_is_shared_from_then_on(site: Site):
+    sent = archive(entry("storage/seed", b"first"), entry("config/key", b"secret"))
+    names = ["storage", "config/key"]
+    assert "done" in site.unpack("v1", sent, shared=names)[0]
+    assert (site.shared / "storage/seed").read_text() == "first"
+    assert (site.releases / "v1/config/key").read_text() == "secret"
+    told, _ = site.unpack("v2", sent, shared=names)
+    assert "brings storage along" in told["error"]
+    assert "--exclude=./storage" in told["hint"]
+    site.clean("v1")
+
+
+def test_a_directory_with_nothing_but_a_keeper_is_no_content(site: Site):
+    sent = archive(entry("storage/.keep"), entry("f", b"x"))
+    for release in ("v1", "v2"):
+        assert "done" in site.unpack(release, sent, shared=["storage"])[0]
+    assert os.listdir(site.shared / "storage") == []
+
+
+def test_what_was_moved_comes_back_out_when_the_build_fails(site: Site):
+    sent = archive(entry("storage/seed", b"first"))
+    assert "error" in site.unpack("v1", sent, shared=["storage"], build=[["false"]])[0]
+    assert not (site.shared / "storage").exists()
+    assert "done" in site.unpack("v1", sent, shared=["storage"])[0]
+
+
+def test_a_shared_path_through_a_file_is_refused(site: Site):
+    told, _ = site.unpack("v1", archive(entry("tmp", b"x")), shared=["tmp/pids"])
+    assert "shared tmp/pids" in told["error"]
+    site.clean()
+
+
+# interrupted
+
+
+def stopped_at_archive(site: Site) -> Iterator[subprocess.Popen[bytes]]:
+    worker = site.begun("v2")
+    assert worker.stdin is not None
+    worker.stdin.write(SENT[:4000])
+    worker.stdin.flush()
+    wait_for(lambda: any(site.releases.rglob("serve")), 10, "nothing is unpacked")
+    yield worker
+
+
+def stopped_at_build(site: Site) -> Iterator[subprocess.Popen[bytes]]:
+    worker = site.begun("v2", build=[["sh", "-c", "touch begun; exec sleep 600"]])
+    assert worker.stdin is not None
+    worker.stdin.write(SENT)
+    worker.stdin.close()
+    wait_for(lambda: any(site.releases.glob(".v2*/begun")), 10, "no build begins")
+    yield worker
+
+
+Stop = Callable[[Site], Iterator[subprocess.Popen[bytes]]]
+STAGES = {"archive": stopped_at_archive, "build": stopped_at_build}
+
+
+def close(worker: subprocess.Popen[bytes]) -> None:
+    for pipe in (worker.stdin, worker.stdout, worker.stderr):
+        if pipe is not None and not pipe.closed:
+            pipe.close()
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_one_that_was_killed_is_swept_by_the_next_and_one_that_runs_is_not(site: Site, stage: Stop):
+    for worker in stage(site):
+        assert "done" in site.unpack("v3", SENT)[0]
+        assert len(os.listdir(site.releases)) == 2
+        worker.kill()
+        worker.wait()
+        close(worker)
+        site.sweep()
+    site.clean("v3")
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_without_reld_it_cleans_up_and_ends(site: Site, stage: Stop):
+    for worker in stage(site):
+        assert worker.stdout is not None
+        worker.stdout.close()  # reld is dead
+        if worker.stdin is not None and not worker.stdin.closed:
+            worker.stdin.write(SENT[4000:])
+            worker.stdin.close()
+        assert worker.wait(10) == 1
+        close(worker)
+    site.clean()
+
+
+def test_a_connection_that_is_lost_in_the_middle_leaves_nothing(site: Site):
+    for worker in stopped_at_archive(site):
+        out, _ = worker.communicate(timeout=10)
+        assert "the archive is refused" in json.loads(out)["error"]
+    site.clean()
+
+
+def test_killed_at_any_moment_there_is_a_whole_release_or_none(site: Site):
+    chance, whole = Random(6), 0
+    for number in range(25):
+        name = f"r{number}"
+        worker = site.begun(name, shared=["storage"], build=[["cp", "-r", "a", "copy"]])
+        try:
+            assert worker.stdin is not None
+            worker.stdin.write(SENT)
+            worker.stdin.close()
+            time.sleep(chance.uniform(0.02, 0.2))
+        finally:
+            worker.kill()
+            worker.wait()
+            close(worker)
+        if (site.releases / name).exists():
+            whole += 1
+            assert (site.releases / name / "copy/b/data").stat().st_size == 5000
+            assert (site.releases / name / ".relctl").stat().st_size > 10
+    site.sweep()
+    site.clean(*(f"r{n}" for n in range(25) if (site.releases / f"r{n}").exists()))
+    assert 0 < whole < 25
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(site: Site):
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "none", str(site.releases)]
+    if os.geteuid() != 0 or subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.fail("this test mounts a small disk: it needs root")
+    try:
+        told, _ = site.unpack("v2", archive(*RELEASE, entry("big", bytes(3 << 20))))
+        assert told["error"] == f"the disk is full: {site.releases}"
+        site.clean()
+        assert "done" in site.unpack("v2", SENT)[0]
+    finally:
+        subprocess.run(["umount", "--lazy", str(site.releases)], check=True)
+
+
+# removal
+
+
+def test_releases_are_removed_with_what_nobody_may_write_in_them(site: Site):
+    closed = ["sh", "-c", "mkdir -p m/n; touch m/n/f; chmod 555 m/n m"]
+    for release in ("v1", "v2", "v3"):
+        site.unpack(release, SENT, build=[closed])
+    told, _ = site.unpack("", b"", job="remove", names=["v1", "gone", "v3"])
+    assert told == {"done": {"removed": ["v1", "v3"]}}
+    site.clean("v2")
+
+
+def test_what_looks_like_ours_but_is_not_stays(site: Site):
+    for name in (".git", ".v2.tmp", ".v2.~12345", "v2.~12345678"):
+        (site.releases / name).mkdir()
+    (site.releases / ".v2.~12345678").mkdir()
+    site.sweep()
+    site.clean(".git", ".v2.tmp", ".v2.~12345", "v2.~12345678")
