@@ -21,7 +21,7 @@ MOST = 1000
 @click.option("--limit", "-n", type=click.IntRange(1, MOST), default=50, show_default=True)
 @calling
 def audit(call: Call, limit: int) -> int:
-    """Who wanted to change what, newest first: also what was refused."""
+    """Who wanted to change what, also what was refused."""
     answer = call.client().get(f"/v1/audit?limit={limit}")
     if call.as_json:
         click.echo(json.dumps(answer))

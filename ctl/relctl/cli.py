@@ -194,7 +194,7 @@ def switch(
 @staying
 @calling
 def rollback(call: Call, release: str | None, without_reld: bool, **rest: Any) -> int:
-    """Go back: at once while a rollout can, else to the last good release (or to RELEASE)."""
+    """Go back: at once, or to the last good release (or RELEASE)."""
     if release is not None:
         asking.release_name(release)
     if without_reld:
@@ -261,7 +261,7 @@ def start(call: Call, **rest: Any) -> int:
 @staying
 @calling
 def stop(call: Call, **rest: Any) -> int:
-    """Stop the app in order: the gate answers 503, then the drain, then the stop signal."""
+    """Stop the app in order. The gate answers 503, then the drain, then the stop signal."""
     return begin(call, "stop", None, **rest)
 
 

@@ -19,5 +19,5 @@ from relctl.cli import Call, begin, calling, command, staying
 @staying
 @calling
 def eject(call: Call, **rest: Any) -> int:
-    """Hand the live release, without loss, to a plain systemd unit that needs no relctl."""
+    """Hand the live release to a plain systemd unit. Without loss; the unit needs no relctl."""
     return begin(call, "eject", None, **rest)

@@ -91,13 +91,14 @@ def _why(rollout: dict[str, Any]) -> str:
 @command("releases")
 @calling
 def releases(call: Call) -> int:
-    """The releases that can be switched to, newest first."""
+    """The releases, newest first. One that is not complete cannot be switched to."""
     answer = call.client().get("/v1/releases")
     rows = [
         (
             release.get("release"),
             release.get("slot") or NONE,
-            "live" if release.get("live") else "good" if release.get("good") else NONE,
+            release.get("incomplete")
+            or ("live" if release.get("live") else "good" if release.get("good") else NONE),
             "sealed" if release.get("sealed") else NONE,
             local(release["unpacked"]) if release.get("unpacked") else NONE,
         )
@@ -227,7 +228,7 @@ _steers("pause", "Hold where it is; the guard stays on.", _reason)
 _steers("resume", "Go on after a pause.", _reason)
 _steers("promote", "End one wait; the guard stays on.", _reason, _full)
 _steers("abort", "Give up and go back.", _reason)
-_steers("approve", "Agree, as another person, to a rollout that waits for an approver.")
+_steers("approve", "Agree, as another person, to a rollout that waits.")
 
 
 def _show_table(

@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
+from relctl.asking import seconds
 from relctl.cli import Call, calling, command, noted
 from relctl.errors import DONE, NEEDS_OPERATOR, UsageError
 from relctl.status import closed
 from relctl.text import clean
 
 LARGEST_PAGE = 256 << 10  # bytes
+LONGEST_HOLD = 30.0  # seconds
 
 
 @command("maintenance")
@@ -25,6 +27,11 @@ LARGEST_PAGE = 256 << 10  # bytes
     multiple=True,
     help="clients that are let through, such as 192.0.2.0/24; may be repeated",
 )
+@click.option(
+    "--hold",
+    metavar="TIME",
+    help="no 503: requests wait, for 30s at most, then go on, and the maintenance is over",
+)
 @click.option("--reason", metavar="TEXT", help="shown in the status: one line")
 @noted
 @calling
@@ -33,12 +40,16 @@ def maintenance(
     wanted: str | None,
     page: str | None,
     allow: tuple[str, ...],
+    hold: str | None,
     reason: str | None,
     note: str | None,
 ) -> int:
-    """Have the gate answer 503 (on), or the app again (off); without an argument: say what is."""
-    if wanted != "on" and (page or allow):
-        raise UsageError("cannot use --page and --allow without on", "relctl maintenance on")
+    """Have the gate answer 503, or the app again. Without on or off: say what is."""
+    if wanted != "on" and (page or allow or hold):
+        what = "cannot use --page, --allow and --hold without on"
+        raise UsageError(what, "relctl maintenance on")
+    if page and hold:
+        raise UsageError("cannot use --page with --hold: nobody gets a page then")
     if wanted is None:
         if reason or note:
             raise UsageError("cannot use --reason and --note without on or off")
@@ -50,6 +61,8 @@ def maintenance(
         body["page"] = _read(page)
     if allow:
         body["allow"] = list(allow)
+    if hold is not None:
+        body["hold"] = _hold(hold)
     body |= {name: said for name, said in (("reason", reason), ("note", note)) if said}
     answer = call.client().post("/v1/maintenance", body)
     if call.as_json:
@@ -57,6 +70,13 @@ def maintenance(
     else:
         click.echo(clean(answer.get("message") or f"maintenance is {wanted}"))
     return DONE if answer.get("in_effect") else NEEDS_OPERATOR
+
+
+def _hold(text: str) -> float:
+    found = seconds(text)
+    if not 1 <= found <= LONGEST_HOLD:
+        raise UsageError(f"cannot hold requests for {text}: it is 1s to {LONGEST_HOLD:g}s")
+    return found
 
 
 def _read(name: str) -> str:

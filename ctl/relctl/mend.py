@@ -15,7 +15,7 @@ from relctl.text import clean
 @noted
 @calling
 def mend(call: Call, note: str | None) -> int:
-    """Acknowledge a damaged database: its history comes back as far as it can be read."""
+    """Acknowledge a damaged database. Its history comes back as far as it can be read."""
     answer = call.client().post("/v1/mend", {"note": note} if note else {})
     click.echo(json.dumps(answer) if call.as_json else clean(answer.get("message") or "mended"))
     return DONE

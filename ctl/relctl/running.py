@@ -8,7 +8,6 @@ import click
 
 from relctl import asking
 from relctl.cli import Call, calling, noted, relctl
-from relctl.unpack import wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,22 +20,24 @@ if TYPE_CHECKING:
 @noted
 @calling
 def run(call: Call, words: tuple[str, ...], release: str | None, note: str | None) -> int:
-    """Run a command as the live release runs: its environment, directory and user."""
+    """Run a command as the live release runs. With its environment, directory and user."""
     if release is not None:
         asking.release_name(release)
     asked: dict[str, Any] = {"argv": list(words), "release": release, "note": note}
     body = {name: value for name, value in asked.items() if value is not None}
     client = call.client()
     from relctl import terminal
+    from relctl.lending import Lent
 
-    if not terminal.is_one():
-        with client.hand("/v1/run", body, [0, 1, 2]) as connection:
-            wait(connection)
-            return int(client.handed(connection).get("exit") or 0)
-    lent = terminal.Terminal()
-    try:
+    lent: terminal.Terminal | Lent
+    if terminal.is_one():
+        lent = terminal.Terminal()
         body |= {"terminal": True, "term": os.environ.get("TERM", "")}
         streams = [lent.slave, lent.slave, lent.slave if os.isatty(2) else 2]
+    else:
+        lent = Lent(0, 1, 2)
+        streams = lent.descriptors
+    try:
         with client.hand("/v1/run", body, streams) as connection:
             lent.relay(connection)
             return int(client.handed(connection).get("exit") or 0)

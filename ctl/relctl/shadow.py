@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from relctl.text import clean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def line(shadow: Any) -> str:

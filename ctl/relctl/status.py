@@ -76,6 +76,8 @@ def closed(maintenance: Any) -> str:
     allowed = [clean(one) for one in maintenance.get("allow") or []]
     if allowed:
         said += f"; open to {', '.join(allowed)}"
+    if isinstance(hold := maintenance.get("hold"), int | float) and hold:
+        said += f"; requests wait, for {hold:g} s at most"
     return said if maintenance.get("in_effect", True) else f"{said}; the gate does not obey yet"
 
 

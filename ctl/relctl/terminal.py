@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _STDIN, _STDOUT = 0, 1
 _CHUNK = 65536
+_LAST_WORDS = 64
+"""Chunks that are shown when the command is over: what it left behind may talk for ever."""
 
 
 def is_one() -> bool:
@@ -64,8 +66,9 @@ class Terminal:
                 if connection.fileno() in ready:
                     break
             os.set_blocking(self._master, False)
-            while self._show():  # its last words
-                pass
+            for _ in range(_LAST_WORDS):
+                if not self._show():
+                    break
 
     def _show(self) -> bool:
         try:

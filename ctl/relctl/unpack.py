@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import select
-import socket
 import sys
 
 import click
 
 from relctl import asking
 from relctl.cli import Call, calling, command, noted
-from relctl.errors import DONE, CtlError, LostError, UsageError
+from relctl.errors import DONE, CtlError, UsageError
+from relctl.lending import Lent
 from relctl.text import clean
 
 _STDIN, _STDERR = 0, 2
@@ -29,11 +28,13 @@ def unpack(call: Call, name: str, file: str | None, note: str | None) -> int:
     archive = _opened(release, file)
     client = call.client()
     body = {"release": release, **({"note": note} if note else {})}
+    lent = Lent(archive, _STDERR)
     try:
-        with client.hand("/v1/releases", body, [archive, _STDERR]) as connection:
-            wait(connection)
+        with client.hand("/v1/releases", body, lent.descriptors) as connection:
+            lent.relay(connection)
             answer = client.handed(connection)
     finally:
+        lent.close()
         if file is not None:
             os.close(archive)
     if call.as_json:
@@ -55,13 +56,3 @@ def _opened(release: str, file: str | None) -> int:
         return os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise CtlError(f"cannot read {file}: {error.strerror}", 1, "unreadable") from None
-
-
-def wait(connection: socket.socket) -> None:
-    """Until reld has something to say. Raises LostError: who would read it is gone."""
-    waiting = select.poll()
-    waiting.register(connection, select.POLLIN)
-    waiting.register(_STDERR, 0)  # sshd closes its ends of our pipes when the connection goes
-    for descriptor, what in waiting.poll():
-        if descriptor == _STDERR and what & (select.POLLERR | select.POLLHUP):
-            raise LostError

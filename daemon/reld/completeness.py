@@ -8,8 +8,8 @@ import stat
 from pathlib import Path
 
 from reld.config import App, Worker, fill
-from reld.errors import PrepareError
-from reld.release_place import INCOMPLETE
+from reld.errors import PrepareError, Refused
+from reld.release_place import incomplete, place_of
 
 _ACL = "system.posix_acl_access"
 
@@ -24,11 +24,7 @@ def refuse_incomplete(
             app.command or of a worker is missing.
     """
     cannot = f"release {release} is not complete"
-    if os.path.lexists(directory / INCOMPLETE):
-        raise PrepareError(
-            f"{cannot}: there is {directory / INCOMPLETE}",
-            f"when the copy has ended: rm {directory / INCOMPLETE}, then relctl switch {release}",
-        )
+    _refuse_what_says_so(cannot, release, directory, app)
     if app.user is not None and not _may_enter(directory, app.user):
         raise PrepareError(
             f"release {release} is closed to user {app.user}: {directory}",
@@ -43,6 +39,30 @@ def refuse_incomplete(
                 f"{cannot}: {name} needs {program}, which is not in {directory}",
                 f"copy the whole release (relctl unpack does), or correct {name}",
             )
+
+
+def _refuse_what_says_so(cannot: str, release: str, directory: Path, app: App) -> None:
+    try:
+        top = place_of(app.directory, release).top
+    except Refused:  # unpack cannot use such a template, switch can
+        top = str(directory)
+    found = incomplete(top, str(directory))
+    if found is None:
+        return
+    if not found.by_unpack:
+        raise PrepareError(
+            f"{cannot}: there is {found.marker}",
+            f"when the copy has ended: rm {found.marker}, then relctl switch {release}",
+        )
+    if found.going_on:
+        raise PrepareError(
+            f"{cannot}: unpack is building it in {top}",
+            f"when relctl unpack has ended: relctl switch {release}",
+        )
+    raise PrepareError(
+        f"{cannot}: {top} was left by an unpack that was killed",
+        f"relctl unpack {release} again: what is left is removed first",
+    )
 
 
 def _program(command: tuple[str, ...], release: str, directory: str) -> str:

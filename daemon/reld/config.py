@@ -330,6 +330,7 @@ def policy(config: Config) -> Policy:
         shadow=rollout.shadow,
         strategy=rollout.strategy,
         streams=streams,
+        gate_timeout=config.gate.timeout,
         on_unproven=config.verdict.on_unproven,
         verdict=VerdictSettings(
             false_alarm=config.verdict.false_alarm,

@@ -37,6 +37,7 @@ from reld.host.checkpoint import Checkpoints
 from reld.host.chores import for_ever
 from reld.host.config_watch import ConfigWatch
 from reld.host.hands import Hands
+from reld.host.holding import Holding
 from reld.host.instances import Instances
 from reld.host.keeping import Keeping, keeping
 from reld.host.lanes_watch import LanesWatch
@@ -150,6 +151,8 @@ async def _run(config: Config, places: Places, store: Store, keeps: Keeping) -> 
     await asyncio.to_thread(leases.claim, config, in_use(found))
     engine = Engine(found, machine, saver, boottime, reach)
     holder.append(engine)
+    holding = Holding(gate.settings)
+    holding.follow(engine)
 
     def todays() -> Config:
         return load(config.path, uid=os.geteuid(), kept=leases.kept())
@@ -167,6 +170,7 @@ async def _run(config: Config, places: Places, store: Store, keeps: Keeping) -> 
         kept=leases.kept,
         config_news=config_watch.said,
         keep_page=gate.keep_page,
+        begin_to_hold=holding.open,
     )
     audit = Audit(store)
     unpacking = Unpacking(state, engine.until, lambda: snapshots.config, todays, keeps.launcher)

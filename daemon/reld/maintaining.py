@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from reld.api.clock import iso
@@ -11,13 +12,28 @@ from reld.api.maintenance import MaintenanceRequest, told
 from reld.api.peers import Caller
 from reld.clock import boottime, offset
 from reld.core.commands import Command, Refusal
-from reld.core.maintenance import Maintain, already, in_effect
+from reld.core.maintenance import Maintain, already, holds, in_effect
 from reld.core.model import Closed, Maintenance, State
+from reld.errors import GateError
 
 PATIENCE = 20.0
 """Seconds that the gate may take; it is tried again for as long as it takes, only not waited for."""
 
 KeepPage = Callable[[bytes], str]
+BeginToHold = Callable[[], None]
+
+
+def nothing_is_held() -> None:
+    """For who has no gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """`begin_to_hold`: who asks waits from then on, see `host.holding`. `rate`: requests a second."""
+
+    keep_page: KeepPage
+    begin_to_hold: BeginToHold = nothing_is_held
+    rate: Callable[[], float | None] = lambda: None
 
 
 class Running(Protocol):
@@ -32,18 +48,28 @@ class Running(Protocol):
 
 
 async def maintain(
-    engine: Running, keep_page: KeepPage, request: MaintenanceRequest, caller: Caller
+    engine: Running, means: Means, request: MaintenanceRequest, caller: Caller
 ) -> tuple[Refusal | None, dict[str, Any]]:
     """The refusal, or the body that answers POST /v1/maintenance. Raises OSError, GateError."""
-    wish = await _wish(keep_page, request, caller)
+    wish = await _wish(means, request, caller)
     same = already(engine.state, wish)
     refusal = engine.command(wish)
     if refusal is not None:
         return refusal, {}
+    if holds(engine.state):  # long before the gate asks
+        try:
+            means.begin_to_hold()
+        except GateError:
+            engine.command(Maintain(None))
+            raise
     word = "on" if request.on else "off"
     obeyed = await _obeyed(engine)
     now = engine.state.maintenance
     message = f"maintenance is {'already ' if same else ''}{word}"
+    if request.hold:
+        message = f"requests wait, for {request.hold:g} s at most"
+        if now is None:
+            message = "requests were held for a moment and go on already"
     if not obeyed:
         why = engine.state.gate.trouble or "it did not answer in time"
         message = f"{message}, but the gate does not obey yet: {why}; it is tried again"
@@ -55,13 +81,13 @@ async def maintain(
     }
 
 
-async def _wish(keep_page: KeepPage, request: MaintenanceRequest, caller: Caller) -> Maintain:
+async def _wish(means: Means, request: MaintenanceRequest, caller: Caller) -> Maintain:
     if not request.on:
         return Maintain(None)
-    page = "" if request.page is None else await asyncio.to_thread(keep_page, request.page)
+    page = "" if request.page is None else await asyncio.to_thread(means.keep_page, request.page)
     since = iso(boottime() + offset())
-    closed = Closed(page, request.allow)
-    return Maintain(Maintenance(closed, since, caller.actor, request.reason))
+    closed = Closed(page, request.allow, request.hold)
+    return Maintain(Maintenance(closed, since, caller.actor, request.reason), means.rate())
 
 
 async def _obeyed(engine: Running) -> bool:

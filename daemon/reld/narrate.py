@@ -60,7 +60,8 @@ def _maintenance(after: State) -> str:
     if now is None:
         return "the maintenance is over"
     by = f" by {now.actor}" if now.actor else ""
-    return f"maintenance{by}" + (f": {now.reason}" if now.reason else "")
+    what = f"requests wait for up to {now.closed.hold:g} s" if now.closed.hold else "maintenance"
+    return f"{what}{by}" + (f": {now.reason}" if now.reason else "")
 
 
 def _instances(before: State, after: State) -> list[tuple[Slot, str]]:

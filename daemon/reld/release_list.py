@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from reld.api.clock import iso
 from reld.core.model import State
 from reld.core.prune import Unpacked
-from reld.release_place import INCOMPLETE
+from reld.release_place import incomplete
 
 
 def listed(
-    state: State, directories_: Sequence[str], unpacked: Sequence[Unpacked] = ()
+    state: State,
+    directories_: Sequence[str],
+    unpacked: Sequence[Unpacked] = (),
+    unfinished: Mapping[str, str] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
-    """The rows of GET /v1/releases, newest first."""
+    """The rows of GET /v1/releases, newest first; those that are not complete come before."""
     made = {one.release: iso(one.at) for one in unpacked}
-    known = list(directories_)
+    known = [*unfinished, *(d for d in directories_ if d not in unfinished)]
     known += [g.release for g in reversed(state.good) if g.release not in known]
     slots = {s.release: s.color for s in state.slots}
     live = state.slot(state.live)
@@ -31,6 +34,7 @@ def listed(
             "good": name in sealed,
             "sealed": sealed.get(name, False),
             "unpacked": made.get(name),
+            "incomplete": unfinished.get(name),
         }
         for name in known
     ]
@@ -41,14 +45,22 @@ def directories(template: str) -> list[str]:
 
     Without what is hidden, or says that it is not complete.
     """
+    ready = [(made, name) for name, made, unfinished in _there(template) if not unfinished]
+    return [name for _, name in sorted(ready, reverse=True)]
+
+
+def unfinished(template: str) -> dict[str, str]:
+    """Those that say that they are not complete, and what they are: see `release_place.Incomplete`."""
+    return {name: word for name, _, word in sorted(_there(template)) if word}
+
+
+def _there(template: str) -> Iterator[tuple[str, float, str]]:
     before, _, after = template.partition("{release}")
     parent = Path(before)
     if not before.endswith("/") or not parent.is_dir():
-        return []
-    found = []
+        return
     for entry in parent.iterdir():
         place = Path(f"{entry}{after}")
-        ready = place.is_dir() and not os.path.lexists(place / INCOMPLETE)
-        if ready and not entry.is_symlink() and not entry.name.startswith("."):
-            found.append((entry.stat().st_mtime, entry.name))
-    return [name for _, name in sorted(found, reverse=True)]
+        if place.is_dir() and not entry.is_symlink() and not entry.name.startswith("."):
+            found = incomplete(str(entry), str(place))
+            yield entry.name, entry.stat().st_mtime, "" if found is None else found.word

@@ -10,11 +10,28 @@ from dataclasses import dataclass
 from reld.config import fill
 from reld.core.prune import Unpacked
 from reld.errors import Refused
+from reld.unpack import claim
+from reld.unpack.claim import INCOMPLETE
 from reld.unpack.trees import is_hidden
 
 MARKER = ".relctl"
-INCOMPLETE = ".relctl-incomplete"
-"""Somebody who copies a release by other means puts this file into it first, and removes it last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """A release that may not be used yet.
+
+    `marker`: the file that says so; somebody who copies by other means puts it in first, and removes
+    it last. `by_unpack`: nobody else did. `going_on`: unpack is building it now.
+    """
+
+    marker: str
+    by_unpack: bool
+    going_on: bool
+
+    @property
+    def word(self) -> str:
+        return "being built" if self.going_on else "incomplete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +72,8 @@ def unpacked(template: str) -> list[Unpacked]:
     for name in _names(place.parent):
         release = name[len(start) : len(name) - len(end)]
         fits = name.startswith(start) and name.endswith(end) and release
-        made = _made(os.path.join(place.parent, name, MARKER))
+        top = os.path.join(place.parent, name)
+        made = None if os.path.lexists(os.path.join(top, INCOMPLETE)) else _made(top)
         if fits and made is not None and not is_hidden(name):
             found.append(Unpacked(release, made))
     return found
@@ -67,7 +85,23 @@ def interrupted(template: str) -> bool:
         place = place_of(template, "x")
     except Refused:
         return False
-    return any(is_hidden(name) for name in _names(place.parent))
+    names = _names(place.parent)
+    return any(is_hidden(n) or claim.left(place.parent, n) is not None for n in names)
+
+
+def incomplete(top: str, directory: str) -> Incomplete | None:
+    """Whether a release says so itself; blocks. `top`: its own directory in that of all releases.
+    `directory`: where the app is started, that one or below it. None: it does not.
+    """
+    left = claim.left(*os.path.split(top))
+    if left is not None:
+        going_on = claim.at_work(top)
+        return Incomplete(os.path.join(top, INCOMPLETE), by_unpack=True, going_on=going_on)
+    for place in (directory, top):
+        marker = os.path.join(place, INCOMPLETE)
+        if os.path.lexists(marker):
+            return Incomplete(marker, by_unpack=False, going_on=False)
+    return None
 
 
 def _split(template: str) -> tuple[str, str, str]:
@@ -89,10 +123,10 @@ def _names(parent: str) -> list[str]:
         return []
 
 
-def _made(marker: str) -> float | None:
+def _made(top: str) -> float | None:
     """When; None: it was not made by unpack. Never waits, and follows no link."""
     with suppress(OSError):
-        found = os.lstat(marker)
-        if stat.S_ISREG(found.st_mode):
+        found = os.lstat(os.path.join(top, MARKER))
+        if stat.S_ISREG(found.st_mode) and not os.path.islink(top):
             return found.st_mtime
     return None

@@ -98,6 +98,7 @@ class EngineService:
         kept: Callable[[], Mapping[str, settings.Kept]] = dict,
         config_news: Callable[[], str] = str,
         keep_page: maintaining.KeepPage = lambda _: "",
+        begin_to_hold: maintaining.BeginToHold = maintaining.nothing_is_held,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -109,6 +110,7 @@ class EngineService:
         self._kept = kept
         self._config_news = config_news
         self._keep_page = keep_page
+        self._begin_to_hold = begin_to_hold
         self._telling: set[asyncio.Task[None]] = set()
         engine.watch(self._tell_readers)
 
@@ -159,7 +161,8 @@ class EngineService:
         template = self._snapshots.config.app.directory
         names = await reading(release_list.directories, template)
         made = await reading(release_place.unpacked, template)
-        return release_list.listed(self.state(), names, made)
+        unfinished = await reading(release_list.unfinished, template)
+        return release_list.listed(self.state(), names, made, unfinished)
 
     async def log_lines(self, request: LogRequest) -> AsyncIterator[dict[str, Any]]:
         state = self.state()
@@ -248,7 +251,8 @@ class EngineService:
         return await mending.mend(self._store, caller)
 
     async def maintain(self, request: MaintenanceRequest, caller: Caller) -> dict[str, Any]:
-        refusal, body = await maintaining.maintain(self._engine, self._keep_page, request, caller)
+        means = maintaining.Means(self._keep_page, self._begin_to_hold, self._rate)
+        refusal, body = await maintaining.maintain(self._engine, means, request, caller)
         if refusal is not None:
             raise _raised(refusal)
         return body

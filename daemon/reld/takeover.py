@@ -33,6 +33,8 @@ def taken_over(
     `newest_rollout`: the highest number that is known from anywhere; 0: none.
     """
     closed = loaded.routing.maintenance  # opening it by itself could do harm
+    if closed is not None and closed.hold:
+        closed = None  # it has ended with the reld that held
     routing, generation = loaded.routing, max(loaded.generation, serving or 0)
     rollout = max(newest_rollout, routing.rollout or 0)
     # Instance numbers mark processes: none that an earlier reld gave may be given again.

@@ -20,7 +20,9 @@ from relctl import cli
 
 HERE = Path(__file__).parent
 # What an argument or an option's value stands for, by its name in click.
-MEANINGS = {"release": "releases", "number": "rollouts", "app": "apps", "socket": "files"}
+MEANINGS = {
+    "release": "releases", "number": "rollouts", "app": "apps", "socket": "files", "page": "files",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

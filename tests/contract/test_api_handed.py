@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
+import struct
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -96,6 +99,64 @@ async def test_too_few_descriptors_are_refused(api: Running, count: int):
     os.close(nothing)
 
 
+async def test_too_many_are_refused_and_none_of_them_stays(api: Running):
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    before = len(os.listdir("/proc/self/fd"))
+    client = Client(api, "/v1/releases", {"release": "v2"})
+    assert await client.ask() == CONTINUE
+    status, body = await client.hand(*[nothing] * 253)
+    assert (status, body["error"]["message"]) == (
+        400, "cannot do that: 253 descriptors came, not 2",
+    )  # fmt: skip
+    await until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+    os.close(nothing)
+
+
+def lingering() -> tuple[int, list[socket.socket]]:
+    """A TCP socket that takes ten seconds to be closed by whoever is the last to have it."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1)
+    end = socket.create_connection(listener.getsockname())
+    peer, _ = listener.accept()
+    end.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            end.send(b"x" * 65536)
+    end.setblocking(True)
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 10))
+    return end.detach(), [listener, peer]
+
+
+async def lasted() -> float:
+    """Seconds that the event loop was busy with one thing, at most, in half a second or more."""
+    worst, last, end = 0.0, time.monotonic(), time.monotonic() + 0.5
+    while last < end:
+        await asyncio.sleep(0.01)
+        worst, last = max(worst, time.monotonic() - last), time.monotonic()
+    return worst
+
+
+@pytest.mark.parametrize("asked_for", [True, False])
+async def test_nobody_makes_reld_wait_for_the_end_of_his_descriptors(api: Running, asked_for: bool):
+    slow, peers = lingering()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    client = Client(api, "/v1/releases", {"release": "v2"})
+    if asked_for:
+        assert await client.ask() == CONTINUE
+        theirs, ours = os.pipe()
+        os.close(ours)
+        socket.send_fds(client.sock, [b"d"], [theirs, slow])
+        os.close(theirs)
+    else:
+        socket.send_fds(client.sock, [b"GET / HTTP/1.1\r\n"], [slow] * 253)
+    os.close(slow)
+    assert await lasted() < 5
+    if not asked_for:
+        assert client.sock.recv(100) == b""
+    for one in (*peers, client.sock):
+        one.close()
+    os.close(nothing)
+
+
 async def test_descriptors_that_never_come_are_not_waited_for_for_ever(
     api: Running, monkeypatch: pytest.MonkeyPatch
 ):
@@ -131,7 +192,8 @@ async def test_a_client_that_leaves_instead_of_handing_over_costs_nothing(api: R
     [
         {}, [], {"argv": []}, {"argv": "true"}, {"argv": [""]}, {"argv": ["a", 1]}, {"argv": ["a\0b"]},
         {"argv": ["a"] * 1001}, {"argv": ["a"], "terminal": "yes"}, {"argv": ["a"], "release": "../v1"},
-        {"argv": ["a"], "user": "root"},
+        {"argv": ["a"], "user": "root"}, {"argv": ["rm", "\udcff"]}, {"argv": ["\ud800"]},
+        {"argv": ["sh", "-c", "x" * 8192]},
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(body: Any):

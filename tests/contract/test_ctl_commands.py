@@ -271,6 +271,13 @@ def test_releases_are_a_table(reld, capsys):
     assert capsys.readouterr().out.splitlines()[1].split() == ["v2", "green", "live", "–", "–"]
 
 
+def test_releases_that_are_not_complete_say_so(reld, capsys):
+    release = {"release": "v2", "live": False, "slot": None, "good": False, "sealed": False}
+    reld.answer("GET", "/v1/releases", {"releases": [release | {"incomplete": "being built"}]})
+    assert main(["releases"]) == 0
+    assert "being built" in capsys.readouterr().out
+
+
 def test_releases_tell_when_they_were_unpacked(reld, capsys):
     made = "2026-11-23T20:40:00.000Z"
     release = {"release": "v2", "live": False, "slot": None, "good": False, "sealed": False}

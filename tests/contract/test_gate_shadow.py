@@ -20,8 +20,10 @@ from tests.contract.gate_support import (
     a_gate,
     an_app,
     ask,
+    blue,
     both,
     connect,
+    green,
     load,
     until,
 )
@@ -94,6 +96,41 @@ async def test_no_user_can_say_that_a_request_is_a_copy():
         gate.mirror(7, on=False)
         await ask(gate.settings.listen, X_Relctl_Shadow="1")
         assert "x-relctl-shadow" not in old.seen[0].headers
+
+
+async def test_nor_in_the_spellings_that_apps_cannot_tell_from_it():
+    async with mirroring() as (gate, old, _):
+        gate.mirror(7, on=False)
+        reader, writer = await connect(gate.settings.listen)
+        writer.write(
+            b"GET / HTTP/1.1\r\nHost: x\r\nX_Relctl_Shadow: 1\r\nx-relctl_shadow: 1\r\n"
+            b"X_RELCTL-SHADOW: 1\r\nX_Other: 1\r\n\r\n"
+        )
+        await reader.readline()
+        writer.close()
+        assert "x_other" in old.seen[0].headers
+        assert not [name for name in old.seen[0].headers if "relctl" in name]
+
+
+async def test_every_instance_of_the_candidate_gets_copies():
+    async with (
+        a_gate() as gate, an_app("old") as old, an_app("new") as new, an_app("new") as newer,
+    ):  # fmt: skip
+        gate.prepare_lanes(7)
+        await load(gate, 1, Routing(blue(old), green(new, newer), 7, shadow=1.0))
+        gate.mirror(7, on=True)
+        for _ in range(20):
+            assert (await ask(gate.settings.listen)).name == "old"
+        await until(lambda: new.seen and newer.seen)
+
+
+async def test_who_else_reaches_the_status_port_asks_the_candidate_for_nothing_but_gets():
+    async with mirroring() as (gate, _, new):
+        for path in ("/sink/pay", "/shadow/pay"):
+            reply = await ask(gate.settings.status, path, "POST", b"x")
+            assert reply.status == 403
+        await asyncio.sleep(0.1)
+        assert not new.seen
 
 
 async def test_only_gets_without_a_body_are_mirrored_and_no_streams():

@@ -154,6 +154,17 @@ async def test_a_link_to_what_its_owner_owns_is_followed():
         assert app.seen == []
 
 
+async def test_a_release_that_became_a_link_to_somebody_elses_files_gives_nothing_away():
+    async with a_place() as place, an_app("v1") as app:
+        place.gate.roots = (str(place.releases / "v2"),)
+        await load(place.gate, 1, Routing(blue(app)))
+        theirs = place.releases.parent / "theirs"
+        (place.releases / "v2").rename(theirs)
+        (place.releases / "v2").symlink_to(theirs)
+        os.lchown(place.releases / "v2", 65534, -1)
+        assert (await place.ask("/assets/app.js")).body == b"v1 0"
+
+
 async def test_releases_may_vanish_under_a_running_gate_and_its_config_stays_good():
     async with a_place() as place, an_app("v1") as app:
         await load(place.gate, 1, Routing(blue(app)))

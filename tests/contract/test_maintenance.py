@@ -65,11 +65,26 @@ async def test_the_paths_of_the_health_checks_go_on_to_the_app():
         ({"X-Forwarded-For": "2001:db8::1"}, 200),
         ({"X-Real-IP": "192.0.2.7"}, 200),
         ({"X-Real-IP": "192.0.2.7", "X-Forwarded-For": "203.0.113.1"}, 503),
+        # A site that sets the one, and passes on what its client says in the other.
+        ({"X-Real-IP": "203.0.113.1", "X-Forwarded-For": "192.0.2.7"}, 503),
+        ({"X-Real-IP": "192.0.2.7", "X-Forwarded-For": "203.0.113.1, 192.0.2.8"}, 200),
     ],
 )
 async def test_clients_are_let_through_by_what_the_site_says_of_them(headers, status):
     async with an_app("v1") as app, a_gate() as gate:
         await close(gate, 1, Routing(blue(app)), "192.0.2.0/24", "2001:db8::/32")
+        assert (await ask(gate.settings.listen, **headers)).status == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({}, 200), ({"X-Real-IP": "203.0.113.1"}, 503), ({"X-Forwarded-For": "203.0.113.1"}, 503)],
+)
+async def test_who_lets_this_machine_through_does_not_let_in_all_who_come_by_the_site(
+    headers, status
+):
+    async with an_app("v1") as app, a_gate() as gate:
+        await close(gate, 1, Routing(blue(app)), "127.0.0.0/8")
         assert (await ask(gate.settings.listen, **headers)).status == status
 
 

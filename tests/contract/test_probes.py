@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import time
 
@@ -349,3 +350,25 @@ async def test_a_probe_is_cheap():
             assert (await probe(HttpProbe("/ready"), address)).ok
         # Both ends of 50 probes; one live instance is asked every 5 s.
         assert (time.process_time() - began) / 50 < 0.005
+
+
+async def test_a_link_of_the_apps_leads_a_probe_nowhere(tmp_path):
+    asked = []
+
+    async def secret(reader, writer):
+        asked.append(await reader.readline())
+        writer.close()
+
+    server = await asyncio.start_unix_server(secret, tmp_path / "secret.sock")
+    link = tmp_path / "app.sock"
+    link.symlink_to("secret.sock")
+    os.lchown(link, 65534, 65534)
+    for spec in (HttpProbe("/"), TcpProbe()):
+        result = await probe(spec, f"unix:{link}")
+        assert not result.ok
+        assert "is a link of another user's" in result.detail
+    assert not asked
+    os.lchown(link, 0, 0)
+    await probe(HttpProbe("/"), f"unix:{link}")
+    assert asked
+    server.close()

@@ -35,7 +35,10 @@ def answered(status: int | None, **more: str) -> Result:
         (Seen(argv=("bin/serve",), stop_ignored=True), "app.stop_timeout"),
         (Seen(socket="/run/a", elsewhere=(3000,)), "it listens on port 3000, not on /run/a"),
         (Seen(socket="/run/a", log_tail=("Address already in use",)), "each instance on its own"),
-        (Seen(socket="/run/a", log_tail=("bind: Permission denied",)), "at /run/a and nowhere else"),
+        (
+            Seen(socket="/run/a", log_tail=("bind: Permission denied",)),
+            "at /run/a and nowhere else",
+        ),
     ],
 )
 def test_a_classic_is_recognised(seen, words):

@@ -14,6 +14,7 @@ from reld.errors import PrepareError
 from reld.host.static_files import StaticFiles
 from reld.nginx import static
 from reld.nginx.settings import Static
+from reld.unpack import claim
 from tests.contract.gate_support import a_home, make_settings
 
 
@@ -63,6 +64,10 @@ async def test_the_candidate_comes_first_then_the_live_one_then_the_newest_ten_i
         for number in range(1, 15):
             m.put(f"v{number}", at=1000 + number)
         m.put(".unpacking-v99", at=5000)
+        for name in ("v98", "v97"):
+            left = m.put(name, at=5000).parent
+            (left / ".relctl-incomplete").touch()
+        claim.Claim("v97", left.stat().st_ino).write(str(left))
         m.put("with blank", at=5000)
         (m.home / "current").symlink_to(m.home / "v3")
         names = await m.names()

@@ -125,3 +125,11 @@ def test_without_the_right_it_is_said(listener: socket.socket, monkeypatch: pyte
     monkeypatch.setattr(streams, "_libc", Forbidden)
     with connected(listener, long=True), pytest.raises(NotPermitted, match="not permitted"):
         Streams([address(listener)]).find([this_process()])
+
+
+def test_a_socket_of_another_kind_is_no_stream_whatever_its_worker_says_of_it():
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as odd:
+        odd.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        odd.bind((0, 0))
+        inodes = {stream.inode for stream in Streams(["127.0.0.1:1"]).find([this_process()])}
+        assert os.fstat(odd.fileno()).st_ino not in inodes

@@ -129,6 +129,29 @@ async def test_each_start_gets_an_empty_directory_for_app_and_gate_alone():
         assert not place.exists()
 
 
+def dig(place: Path, depth: int) -> None:
+    here = os.open(place, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+
+async def test_what_an_app_dug_too_deep_for_python_keeps_no_other_one_from_starting():
+    async with places() as (sockets, run):
+        for port, again in ((21003, True), (21004, False)):
+            (address,) = sockets.addresses([port])
+            sockets.make(address, "nobody")
+            dig(run / f"sockets/{port}", 1500)
+            if again:
+                sockets.make(address, "nobody")
+                assert list((run / f"sockets/{port}").iterdir()) == []
+        sockets.sweep({21003})
+        assert [place.name for place in (run / "sockets").iterdir()] == ["21003"]
+
+
 async def test_a_path_that_no_socket_can_have_is_refused_before_anything_starts():
     async with a_home() as home:
         sockets = Sockets(home / ("x" * 80), Gate(make_settings(home)))

@@ -95,7 +95,14 @@ _TURNING_BACK = (
 )
 _NOT_TURNING_BACK = ("before:await-exit",)
 """It began long before."""
-_NOT_IN_A_ROLLBACK = ("ask-old", "set-shield", "set-shadow", "keep-gate", "check-ready", "check-live")
+_NOT_IN_A_ROLLBACK = (
+    "ask-old",
+    "set-shield",
+    "set-shadow",
+    "keep-gate",
+    "check-ready",
+    "check-live",
+)
 """A rollback is never judged; the rest is not about rollouts."""
 RECOVERY = (
     *("before:persist", "after:persist", "before:keep-gate", "after:keep-gate"),

@@ -30,6 +30,7 @@ from tests.fuzz import api_inputs
 from tests.fuzz.counted import MOST_SHOWN, Counted
 
 ROOT = Path(__file__).parents[2]
+NOTHING = Path(os.devnull)
 BATCH = 500
 AT_ONCE = 24
 STRANGER = 54003
@@ -143,6 +144,15 @@ async def _asked(path: Path, made: api_inputs.Input, uid: int, chance: Random) -
             if made.leaves:
                 return b""
             async with asyncio.timeout(PATIENCE if made.doubtful else 5.0):
+                if not made.hands:
+                    return await reader.read(1 << 20) + await _rest(reader)
+                first = b""
+                if chance.random() < 0.8:
+                    first = await reader.read(1 << 20)
+                with NOTHING.open("r+b") as nothing:
+                    socket.send_fds(sock, [b"d"], [nothing.fileno()] * made.hands)
+                if not first.startswith(b"HTTP/1.1 100 "):
+                    return first + await _rest(reader)
                 return await reader.read(1 << 20) + await _rest(reader)
         return b""
     finally:

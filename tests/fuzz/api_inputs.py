@@ -25,7 +25,7 @@ NUMBERS = (
 PATHS = (
     "/", "/metrics", "/v1/status", "/v1/rollouts", "/v1/rollouts/{n}", "/v1/rollouts/{n}/{v}", "/v1/mend",
     "/v1/events", "/v1/events?rollout={n}", "/v1/logs?release={r}&lines={n}", "/v1/logs?slot={r}",
-    "/v1/logs?follow=1&release={r}", "/v1/releases", "/v1/audit?limit={n}", "/v1/rollouts?limit={n}",
+    "/v1/logs?follow=1&release={r}", "/v1/releases", "/v1/run", "/v1/maintenance", "/v1/audit?limit={n}", "/v1/rollouts?limit={n}",
     "/v1/nowhere", "//v1/status", "/v1/../v1/status", "/v1/status/", "/v1/status;x", "/v1/status#x",
     "*", "http://[", "http://x/v1/status", "/%", "/%zz", "/%00", "/%ed%a0%80", "/\xff", "/v1/rollouts/{n}%2fabort",
     "?", "/?" + "a=b&" * 2000, "/v1/" + "a/" * 3000, "x:y", "//[::1", "http://a:b:c/", "/v1/logs?lines={n}&lines=1",
@@ -74,8 +74,28 @@ KINDS = (
 )
 OPTIONS = (
     "steps", "step_time", "step_max", "step_requests", "bake", "drain", "drain_max", "now", "force", "supersede",
-    "dry_run", "reason", "observe", "note", "unit", "port", "__class__", "", "x" * 5000, "\ud800",
+    "dry_run", "reason", "observe", "note", "unit", "port", "stop_first", "surge", "shadow", "__class__", "", "x" * 5000, "\ud800",
 )  # fmt: skip
+WORDS = (
+    ["true"], ["sh", "-c", "exit 3"], [], [""], ["a\0b"], ["\ud800"], ["x"] * 1001, ["\u202e"], ["-"], "true", {"0": "a"},
+    [["a"]], [None], ["\n"],
+)  # fmt: skip
+NETWORKS = (
+    ["192.0.2.0/24"], ["::1"], ["0.0.0.0/0"], ["192.0.2.7/24"], ["192.0.2.0/33"], ["::ffff:1.2.3.4"], ["fe80::1%lo"],
+    ["1;}"], [""], [7], ["١.1.1.1"], ["::/0"] * 201, "::1", {}, ["0x7f.1"], ["127.1"], ["192.0.2.0/255.255.255.0"],
+)  # fmt: skip
+PAGES = (
+    "<p>sorry</p>",
+    "",
+    "$host {0} ; }",
+    "\ud800",
+    "é" * 1000,
+    "\0",
+    "x" * 60_000,
+    "x" * (257 << 10),
+    7,
+    None,
+)
 RAW = (
     b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-0", b"1" * 4299, b"1" * 5000, b"[" * 30_000, b'{"a":' * 10_000,
     b"\xff\xfe", b"\xef\xbb\xbf{}", b"null", b"true", b'"\\ud800"', b'"\x00"', b"{" * 60_000, b'{"kind":"stop",}',
@@ -85,11 +105,15 @@ RAW = (
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """`doubtful`: it may be no complete request; `leaves`: the client does not wait at all."""
+    """`doubtful`: it may be no complete request; `leaves`: the client does not wait at all.
+
+    `hands`: so many descriptors are sent, with the last piece of it or after the answer.
+    """
 
     data: bytes
     doubtful: bool = True
     leaves: bool = False
+    hands: int = 0
 
 
 def made(chance: Random) -> Input:
@@ -100,6 +124,8 @@ def made(chance: Random) -> Input:
         return Input(spoiled(chance, data, DICTIONARY))
     if dice < 0.35:
         return Input(data[: chance.randrange(len(data) + 1)], leaves=chance.random() < 0.7)
+    if kind is _handing or dice > 0.98:
+        return Input(data, hands=chance.choice((0, 1, 2, 2, 3, 3, 4, 253)))
     whole = kind in (_plain_get, _plain_post)
     return Input(data, doubtful=not whole, leaves=dice > 0.97)
 
@@ -147,7 +173,7 @@ def _body(chance: Random) -> bytes:
 
 
 def _target(chance: Random) -> str:
-    path = chance.choice((chance.choice(PATHS[:15]), chance.choice(PATHS)))
+    path = chance.choice((chance.choice(PATHS[:17]), chance.choice(PATHS)))
     path = path.replace(
         "{n}", chance.choice((chance.choice(NUMBERS[:3]), chance.choice(NUMBERS)))
     ).replace("{v}", chance.choice(VERBS))
@@ -192,6 +218,29 @@ def _plain_get(chance: Random) -> bytes:
     return b"GET " + target + b" HTTP/1.1\r\nHost: reld\r\n\r\n"
 
 
+def _handing(chance: Random) -> bytes:
+    """What wants descriptors, and maintenance: mostly right, with one thing odd."""
+    kind = chance.choice(("/v1/run", "/v1/releases", "/v1/maintenance", "/v1/maintenance"))
+    fields: dict[str, Any] = {
+        "/v1/run": {"argv": chance.choice(WORDS), "terminal": True, "term": chance.choice(NAMES)},
+        "/v1/releases": {"release": chance.choice(NAMES[:2] + NAMES), "note": "x"},
+        "/v1/maintenance": {
+            "on": chance.choice((True, True, False, None)),
+            "page": chance.choice(PAGES), "allow": chance.choice(NETWORKS), "reason": "x",
+        },
+    }[kind]  # fmt: skip
+    for name in [name for name in fields if name not in ("on", "argv", "release")]:
+        if chance.random() < 0.4:
+            del fields[name]
+    if chance.random() < 0.3:
+        fields[chance.choice((*fields, "release", "x"))] = value(chance)
+    body = json.dumps(fields).encode()
+    expect = b"Expect: 100-continue\r\n" if chance.random() < 0.7 else b""
+    head = f"POST {kind} HTTP/1.1\r\nHost: reld\r\nContent-Length: {len(body)}\r\n"
+    more = chance.choice((b"", b"", b"d", b"ddd"))
+    return head.encode() + expect + b"\r\n" + body + more
+
+
 def _chunked(chance: Random) -> bytes:
     body = _body(chance)[:5000]
     sizes = (
@@ -228,5 +277,6 @@ def _garbage(chance: Random) -> bytes:
 
 
 _KINDS: tuple[Callable[[Random], bytes], ...] = (
-    _get, _plain_get, _plain_get, _post, _post, _plain_post, _plain_post, _plain_post, _chunked, _several, _garbage,
+    _get, _plain_get, _plain_get, _post, _post, _plain_post, _plain_post, _plain_post, _handing, _handing,
+    _chunked, _several, _garbage,
 )  # fmt: skip

@@ -10,9 +10,11 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from reld import config_file
 from reld.api.clock import iso
+from reld.api.handed import Over, RunRequest, UnpackRequest
 from reld.api.hub import Hub
 from reld.api.server import Server
 from reld.auditing import Audit
@@ -22,6 +24,7 @@ from reld.core import events as ev
 from reld.core.effects import Effect
 from reld.core.machine import first_state
 from reld.engine import Engine, Post
+from reld.errors import Refused
 from reld.host.snapshots import Snapshots, TodaysAccess
 from reld.processes.identity import boot_id
 from reld.saver import StateSaver
@@ -53,6 +56,32 @@ class NothingStarts:
         await asyncio.Event().wait()
 
 
+class NothingIsDone:
+    """Implements api.handed.Hands: whatever is handed over is looked at, and that is all."""
+
+    async def refuse_unpack(self, request: UnpackRequest) -> None:
+        pass
+
+    async def unpack(
+        self, request: UnpackRequest, archive: int, talk: int, over: Over
+    ) -> dict[str, Any]:
+        os.fstat(archive), os.fstat(talk)
+        return {"release": request.release, "message": "there"}
+
+    async def refuse_run(self, request: RunRequest) -> None:
+        if request.release not in (None, "v1"):
+            raise Refused("cannot run anything: there is no such release")
+
+    async def run(
+        self, request: RunRequest, streams: tuple[int, int, int], over: Over
+    ) -> dict[str, Any]:
+        for one in streams:
+            os.fstat(one)
+        for word in request.argv:
+            os.fsencode(word)
+        return {"release": "v1", "exit": 0, "message": "ended: exit code 0"}
+
+
 async def serve(directory: Path) -> None:
     (directory / "releases" / "v1").mkdir(parents=True)
     state = directory / "state"
@@ -66,7 +95,7 @@ async def serve(directory: Path) -> None:
     engine = Engine(first_state("web", boot_id()), NothingStarts(), saver, boottime)
     hub = Hub(lambda: iso(boottime() + offset()))
     service = EngineService(engine, store, snapshots, hub, state / "logs")
-    server = Server(service, TodaysAccess(snapshots), Audit(store).write)
+    server = Server(service, TodaysAccess(snapshots), Audit(store).write, NothingIsDone())
     await server.start(directory / "control.sock")
     (directory / "control.sock").chmod(0o666)
     print("ready", flush=True)

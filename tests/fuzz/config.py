@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 
 from reld.config import Config, fill
 from reld.config_file import load
-from reld.core.model import Color, Routing, Target
+from reld.config_streams import health
+from reld.core.model import Closed, Color, Routing, Target
 from reld.errors import ConfigError
 from reld.nginx.render import render
-from reld.nginx.settings import GateSettings, Route
+from reld.nginx.settings import GateSettings, Route, Static
 from tests.fuzz import gate_text
 from tests.fuzz.counted import Counted, tried
 from tests.fuzz.mutate import spoiled
@@ -74,6 +75,22 @@ step_max = "10m"
 bake = "10m"
 drain = "30s"
 drain_max = "5m"
+strategy = "warm"
+surge = 1
+shadow = "5%"
+[releases]
+build = [["make"], ["bin/assets", "{release}"]]
+shared = ["storage", "tmp/pids"]
+keep = 5
+max_size = "2G"
+unpack_timeout = "10m"
+[[worker]]
+name = "mailer"
+command = ["bin/mail", "{release}"]
+instances = 2
+stop_timeout = "1m"
+stop_signal = "SIGTERM"
+handover = "stop-first"
 [verdict]
 false_alarm = "1/1000"
 max_error_rate = "5%"
@@ -95,6 +112,9 @@ keepalive = 16
 timeout = "60s"
 split = "client"
 assets = ["/assets/", "/static/v-1"]
+static = [{ url = "/files/", dir = "public/f", cache = "1h" }, { url = "/f.x/", dir = "." }]
+websockets = { keep = "1m", close_over = "30s" }
+unavailable_page = "/etc/passwd"
 [external]
 address = "127.0.0.1:8000"
 unit = "myapp.service"
@@ -118,6 +138,7 @@ name = "a"
 match = "^/a"
 [gate]
 assets = ["/a/"]
+static = [{ url = "/b/", dir = "c" }]
 """
 ODD = (
     "0", "-1", "5", "1e400", "nan", "-inf", "true", "[]", "{}", '""', "''", "[[]]", "[{}]", "0x10",
@@ -132,7 +153,12 @@ ODD = (
     '"' + "(" * 199 + '"', '"' + "9" * 400 + '"', "9" * 400, '"[z-a]"', '"a**"', '"[[a]"', '"365d"',
     '"25h"', '"example.org:80"', '"[::1]:8000"', '"localhost:1"', '"unix:/run/a/../b"', '"127.0.0.1:0"',
     '"::1:80"', '"127.1.2.3:65535"', '"unix:/' + "a" * 106 + '"', '"/' + "a" * 300 + '"',
-    '["/' + "a" * 300 + '"]', '["/%"]', '["/@+"]',
+    '["/' + "a" * 300 + '"]', '["/%"]', '["/@+"]', '"{socket}"', '["{socket}", "{port}"]', '"stop-first"',
+    '[{ url = "/", dir = "x" }]', '[{ url = "/a/", dir = "../x" }]', '[{ url = "/a;/", dir = "x" }]', '"warm"',
+    '[{ url = "/~a.b+c@d/", dir = "a/b" }, { url = "/~a.b+c@d/e/", dir = "." }]', '[{ url = "/a/" }]', '"/dev/zero"',
+    '[{ url = "/a/", dir = "x", cache = "400d" }, { url = "/a/b/", dir = "x", cache = 0 }]', '"/etc"', '[["a"], []]',
+    '{ keep = "0s", close_over = "0s" }', '{ keep = -1 }', '{ kepp = "1s" }', '["a", "a/b"]', '["../a"]', '["-a"]', '"2T"',
+    '["tmp/./a"]', '"100%"', '"101%"', '"0.001%"', '"/healthz?a=b"', '"/h%22%3b%7b$x\\\\"', '"/\\u00e9"', '"-2G"',
 )  # fmt: skip
 _FINDING = re.compile(r":[1-9][0-9]*: [^ ].*: .+")
 NGINX = "/usr/sbin/nginx"
@@ -169,11 +195,13 @@ def _place() -> Iterator[Path]:
 
 
 class Trial:
-    """`routes`, `assets`: what was taken so far, for nginx."""
+    """`routes`, `assets`, `static`, `health`: what was taken so far, for nginx."""
 
     def __init__(self, place: Path) -> None:
         self.routes: set[Route] = set()
         self.assets: set[str] = set()
+        self.static: dict[str, Static] = {}
+        self.health: set[str] = set()
         self._place = place
         self._path = place / "web.toml"
 
@@ -211,7 +239,11 @@ class Trial:
         directory = fill(config.app.directory, {"release": "v1"})
         assert directory.startswith("/")
         assert ".." not in directory.split("/")
-        settings = gate(config, self._place)
+        # What nginx makes of files and health checks it says itself, see `by_nginx`.
+        complete = gate(config, self._place)
+        settings = replace(complete, static=(), health=())
+        self.static |= {s.url: s for s in complete.static}
+        self.health.update(complete.health)
         addresses = tuple(f"127.0.0.1:{21000 + n}" for n in range(config.app.instances))
         live = Target(Color.BLUE, "v1", addresses)
         if config.external is not None:
@@ -223,6 +255,10 @@ class Trial:
         gate_text.same(gate_text.read(text), gate_text.read(calm), stand_for)
         self.routes.update(settings.routes)
         self.assets.update(settings.assets)
+        closed = replace(
+            routing, maintenance=Closed(allow=("::1/128",)), shadow=config.rollout.shadow
+        )
+        render(complete, 3, closed, ("/srv/v2", "/srv/v1"))
 
     def by_nginx(self) -> tuple[str, ...]:
         """What it refuses of all that was taken."""
@@ -234,18 +270,32 @@ class Trial:
         for prefixes in _batches(sorted(self.assets)):
             if self._refused([], prefixes):
                 bugs += [f"{a}: {said}" for a in prefixes if (said := self._refused([], [a]))]
+        for static in _batches([self.static[url] for url in sorted(self.static)]):
+            if said := self._refused([], (), static):
+                bugs.append(f"{static}: {said}")
+        for paths in _batches(sorted(self.health)):
+            if said := self._refused([], (), (), paths):
+                bugs.append(f"{paths}: {said}")
         return tuple(bugs)
 
-    def _refused(self, routes: list[Route], assets: Iterable[str]) -> str:
+    def _refused(
+        self,
+        routes: list[Route],
+        assets: Iterable[str],
+        static: Iterable[Static] = (),
+        health: Iterable[str] = (),
+    ) -> str:
         settings = GateSettings(
             # Ports of nobody: what is tested is the text, not who listens.
             "web", "127.255.255.1:18080", "127.255.255.1:18081", self._place, self._place, "b00t",
             routes=tuple(routes), assets=tuple(assets), descriptors=1024,
+            static=tuple(static), health=tuple(health),
         )  # fmt: skip
         sides = (Target(Color.BLUE, "v1", (ADDRESS,)), Target(Color.GREEN, "v2", (ADDRESS,)))
         path = self._place / "gate.conf"
         settings.pid_file.parent.mkdir(exist_ok=True)
-        path.write_text(render(settings, 3, Routing(*sides, 7)))
+        closed = Closed() if settings.health else None
+        path.write_text(render(settings, 3, Routing(*sides, 7, closed), ("/srv/v2", "/srv/v1")))
         said = subprocess.run(
             [NGINX, "-t", "-q", "-c", path, "-e", self._place / "error.log"],
             capture_output=True, text=True, check=False,
@@ -271,6 +321,11 @@ def gate(config: Config, place: Path) -> GateSettings:
         timeout=config.gate.timeout,
         split="client" if config.gate.split == "client" else "request",
         assets=config.gate.assets,
+        static=tuple(Static(s.url, s.dir, s.cache) for s in config.gate.static),
+        health=health(config),
+        unavailable_page=Path(config.gate.unavailable_page)
+        if config.gate.unavailable_page
+        else None,
         shield=config.verdict.shield,
         routes=tuple(Route(r.name, r.match, r.success) for r in config.route),
         descriptors=1024,

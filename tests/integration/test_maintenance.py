@@ -49,6 +49,7 @@ def test_on_and_off_are_said_shown_and_written_down(rig: Rig):
     assert shown.pop("since")
     assert shown.pop("by")
     assert shown == {
+        "hold": None,
         "reason": "new disk",
         "page": True,
         "allow": ["192.0.2.0/24"],
@@ -74,6 +75,10 @@ def test_on_and_off_are_said_shown_and_written_down(rig: Rig):
         (("off", "--allow", "192.0.2.1"), 2),
         (("on", "--allow", "everybody"), 2),
         (("--page", "x"), 2),
+        (("off", "--hold", "5s"), 2),
+        (("on", "--hold", "31s"), 2),
+        (("on", "--hold", "0"), 2),
+        (("on", "--hold", "5s", "--page", "/dev/null"), 2),
     ],
 )
 def test_what_makes_no_sense_changes_nothing(rig: Rig, words: tuple[str, ...], code: int):

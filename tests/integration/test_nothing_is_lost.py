@@ -10,6 +10,8 @@ import pytest
 from tests.bench import crowd, switches
 from tests.bench.switches import Course
 
+pytestmark = pytest.mark.timeout(240)  # four rollouts in one fixture
+
 SMALL = switches.MIX | {"upload_seconds": 1.0}
 
 

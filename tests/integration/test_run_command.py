@@ -94,6 +94,22 @@ def test_it_ends_when_its_client_is_gone(rig: Rig):
     wait_for(lambda: not runs(pid), 10, "it runs on")
 
 
+def test_at_a_terminal_that_is_only_its_input_it_reads_what_is_typed_and_has_no_terminal(rig: Rig):
+    asks = "import os, sys; print([os.isatty(n) for n in (0, 1, 2)]); print(sys.stdin.read())"
+    master, slave = pty.openpty()
+    client = subprocess.Popen(
+        [sys.executable, "-m", "relctl", "run", "python3", "-c", asks],
+        stdin=slave, stdout=subprocess.PIPE, stderr=slave, start_new_session=True,
+        env=environment() | {"RELCTL_SOCKET": str(rig.socket)},
+    )  # fmt: skip
+    os.close(slave)
+    os.write(master, b"typed\n\x04")
+    said, _ = client.communicate(timeout=20)
+    os.close(master)
+    assert said == b"[False, False, False]\ntyped\n\n"
+    assert client.returncode == 0
+
+
 class Screen:
     """relctl on a terminal of its own, with somebody who types."""
 

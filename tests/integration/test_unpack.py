@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from reld.unpack import claim
 from tests.rig import HELD, KNOBS, Answer, Rig, environment, fast, wait_for
 
 
@@ -66,6 +67,11 @@ def feed(client: subprocess.Popen[bytes], sent: bytes) -> None:
     assert client.stdin is not None
     client.stdin.write(sent)
     client.stdin.flush()
+
+
+def state_of(rig: Rig, release: str) -> str | None:
+    rows = rig.relctl("releases", "--json").json["releases"]
+    return next((r["incomplete"] for r in rows if r["release"] == release), None)
 
 
 def lost(client: subprocess.Popen[bytes]) -> None:
@@ -155,7 +161,7 @@ def test_a_copy_that_says_so_is_not_switched_to(rig: Rig):
     refused = rig.relctl("switch", "v8")
     assert (refused.code, "release v8 is not complete" in refused.text) == (1, True)
     assert f"rm {copy}/.relctl-incomplete" in refused.text
-    assert "v8" not in rig.relctl("releases").out
+    assert state_of(rig, "v8") == "incomplete"
     (copy / ".relctl-incomplete").unlink()
     copy.chmod(0o700)
     if os.geteuid() == 0:
@@ -219,6 +225,53 @@ def test_while_a_rollout_runs_releases_come_and_none_goes():
         wait_for(lambda: there(rig) == ["v1", "v4"], 10, "nothing is pruned")
 
 
+VENV = '[["python3", "-m", "venv", "--without-pip", ".venv"], ["sh", "-c", "%s"]]'
+TOOL = "echo '#!'$PWD/.venv/bin/python > .venv/bin/tool; cat knobs.py >> .venv/bin/tool; chmod +x .venv/bin/tool"
+
+
+def test_what_a_build_writes_down_of_its_path_is_true_afterwards():
+    build = f"build = {VENV % TOOL}"
+    with site(build, command='[".venv/bin/tool", "--port", "{port}"]') as rig:
+        assert unpack(rig, "v1").code == 0
+        done = rig.relctl("switch", "v1")
+        assert done.code == 0, done.text
+
+
+def test_a_release_that_is_being_built_is_seen_and_cannot_be_used():
+    with site('build = [["sh", "-c", "until [ -e go ]; do sleep 0.05; done"]]', "keep = 1") as rig:
+        client = begun(rig, "unpack", "v1")
+        feed(client, packed())
+        assert client.stdin is not None
+        client.stdin.close()
+        client.stdin = None
+        wait_for(lambda: state_of(rig, "v1") == "being built", 10, "no build begins")
+        refused = rig.relctl("switch", "v1")
+        assert (refused.code, "unpack is building it in" in refused.text) == (1, True), refused.text
+        assert "being built" in rig.relctl("releases").out
+        second = unpack(rig, "v1")
+        assert (second.code, "somebody else is unpacking it" in second.err) == (6, True)
+        (rig.releases / "v1/go").touch()
+        assert client.wait(20) == 0
+        client.communicate()
+        assert state_of(rig, "v1") is None
+        assert rig.relctl("switch", "v1").code == 0
+
+
+def test_what_was_left_of_a_build_is_named_and_the_next_unpack_removes_it():
+    with site() as rig:
+        assert unpack(rig, "v1").code == 0
+        left = rig.releases / "v1"
+        claim.Claim("v1", left.stat().st_ino).write(str(left))
+        assert state_of(rig, "v1") == "incomplete"
+        refused = rig.relctl("switch", "v1")
+        assert "was left by an unpack that was killed" in refused.text
+        assert "relctl unpack v1 again" in refused.text
+        (left / "half").touch()
+        assert unpack(rig, "v1").code == 0
+        assert not (left / "half").exists()
+        assert rig.relctl("switch", "v1").code == 0
+
+
 def test_a_build_has_so_much_time():
     with site('build = [["sleep", "600"]]', 'unpack_timeout = "1s"') as rig:
         late = unpack(rig, "v1")
@@ -249,9 +302,13 @@ def test_when_reld_is_gone_nothing_is_left(number: int):
 def test_what_both_left_when_they_were_killed_is_swept_at_the_next_start():
     with site() as rig:
         rig.kill_reld()
-        for name in (".v1.~0a1b2c3d", ".v2"):
+        for name in (".v1.~0a1b2c3d", ".v2", "v3", "v4"):
             (rig.releases / name / "sub").mkdir(parents=True)
+        (rig.releases / "v3/.relctl-incomplete").touch()  # somebody's who copies
+        built = rig.releases / "v4"
+        claim.Claim("v4", built.stat().st_ino).write(str(built))
+        for name in there(rig):
             if os.geteuid() == 0:
                 subprocess.run(["chown", "-R", "nobody", rig.releases / name], check=True)
         rig.start_reld()
-        wait_for(lambda: there(rig) == [".v2"], 10, "it is not swept")
+        wait_for(lambda: there(rig) == [".v2", "v3"], 10, "it is not swept")

@@ -113,6 +113,8 @@ def may_signal(world: World, process: Process) -> None:
     # Nobody is served while a reload of unknown end took effect: nursing the slot harms nobody then.
     truly_live = slot is not None and (serves is None or serves.color is slot.color)
     believed = slot is not None and role(world.state, slot.color) is Role.LIVE
+    if one_at_a_time.ends_still(world, process):
+        return
     if slot is not None and truly_live and believed and not spare:
         _may_nurse(world, process)
         return

@@ -29,6 +29,14 @@ def may_stop(world: World, process: Process, rollout: Rollout, *, reached: bool)
     return ""
 
 
+def ends_still(world: World, process: Process) -> bool:
+    """Told to stop when its slot made way; the way back begins with its end, and nobody can reach it."""
+    rollout, instance = world.state.rollout, world.instance(process.number)
+    back = rollout is not None and rollout.stop_first and rollout.phase is Phase.REVERTING
+    killed = instance is not None and instance.state is InstanceState.KILLING
+    return back and killed and not world.named_now(process.address)
+
+
 def may_start(world: World, number: int) -> str:
     """Which process of the other release is there still; empty = none."""
     rollout, slot = world.state.rollout, world.slot_of(number)

@@ -18,9 +18,23 @@ def closes_or_opens(world: World, number: int) -> str:
     if r.random() >= 0.08:
         return ""
     allow = r.choice(((), ("192.0.2.0/24",)))
-    on = Maintenance(Closed("", allow), "now", "anna") if r.random() < 0.6 else None
+    hold = r.choice((0.0, 0.0, 2.0, 30.0))
+    on = Maintenance(Closed("", allow, hold), "now", "anna") if r.random() < 0.6 else None
     said = world.command(Maintain(on)) or "accepted"
     return f"maintenance {'on' if on else 'off'}: {said}"
+
+
+def goes_back_offline(world: World, number: int) -> str:
+    """`relctl rollback --offline` before act `number`: reld is down, and the lanes are renamed."""
+    r = random.Random(f"story {world.seed} offline {number}")
+    if r.random() >= 0.02:
+        return ""
+    world.kill_reld()
+    moved = [rollout for rollout, share in world.lanes.items() if share]
+    world.lanes.update(dict.fromkeys(moved, 0))
+    world.run(r.uniform(0.0, 3.0))
+    world.start_reld()
+    return f"back without reld: the lanes of {moved or 'no rollout'}"
 
 
 def streams_of(r: random.Random) -> StreamPolicy | None:

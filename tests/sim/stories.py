@@ -23,6 +23,7 @@ FAST = Policy(
     bake=5.0,
     drain=2.0,
     drain_max=20.0,
+    gate_timeout=4.0,
     hook_timeout=30.0,
     hooks=("before_start", "after_switch", "after_retire", "on_rollback", "contract"),
 )
@@ -156,6 +157,9 @@ def play(world: World, acts: Collection[int] | None = None) -> None:
         beside = people.closes_or_opens(world, number)
         if beside:
             world.script.append(f"{at:8.2f}  {beside}")
+        offline = people.goes_back_offline(world, number)
+        if offline:
+            world.script.append(f"{at:8.2f}  {offline}")
         world.script.append(f"{at:8.2f}  act {number:2}: {act(world, r)}")
         world.run(r.choice(PAUSES) * r.random())
     world.script.append(f"{world.now:8.2f}  calm")
@@ -181,6 +185,9 @@ def act(world: World, r: random.Random) -> str:
     if dice < 0.01:
         few_are_left(world, r)
         return "abort while few of the old instances are left"
+    if dice < 0.04:
+        world.run(r.uniform(10.0, 60.0))
+        return "nobody does anything for a while"
     if dice < 0.45:
         command = random_command(r, world.state)
         return typed(world, with_people(r, world.state, command))

@@ -67,6 +67,7 @@ class Report:
         self.lost: list[tuple[float, str]] = []
         self.errors: list[tuple[float, str]] = []
         self.turned_away: list[float] = []
+        self.noted: list[dict[str, object]] = []
         self.slowest = 0.0
 
     def answered(self, answer: Answer, seconds: float) -> None:
@@ -87,6 +88,7 @@ class Report:
             "lost": self.lost,
             "errors": self.errors,
             "turned_away": self.turned_away,
+            "noted": self.noted,
             "slowest": round(self.slowest, 3),
         }
 
@@ -123,6 +125,14 @@ class Browser:
     def forget(self) -> None:
         """The cookies; the connection stays."""
         self._cookies.clear()
+
+    def hang_up(self) -> None:
+        """The next request has a new connection, as after a minute without any."""
+        self._connection.close()
+
+    def note(self, **what: object) -> None:
+        """Something of this visitor's own that a test wants to know, and when."""
+        self._report.noted.append({"who": self.name, "at": time.time(), **what})
 
     def cookie(self, name: str) -> str:
         return self._cookies.get(name, "")

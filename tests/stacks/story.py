@@ -25,6 +25,12 @@ HURRY = "--steps 20,50,100 --step-time 1s --step-requests 0 --bake 1s --drain 1s
 CONFIG = "/etc/relctl/web.toml"
 DRAIN = 'drain = "1s"\n'  # a rollback has no --drain
 NEXT = "The next release"
+_MANY = (
+    "lost",
+    "errors",
+    "turned_away",
+    "noted",
+)  # of load.py's report: for a summary, only how many
 _SWITCH = re.compile(r"(relctl switch \S+)")
 
 
@@ -78,7 +84,8 @@ class Story:
             f"{PERSON} ALL=(ALL) NOPASSWD: ALL\nDefaults env_keep += DEBIAN_FRONTEND\n", 0o440,
         )  # fmt: skip
         box.put(deb, f"/home/{PERSON}/{deb.name}")
-        for file in (HERE / "load.py", HERE / f"visits/visits_{self.stack.name}.py"):
+        visits = HERE / f"visits/visits_{self.stack.name}.py"
+        for file in (HERE / "load.py", HERE / "websocket.py", visits):
             box.put(file, f"/srv/load/{file.name}")
 
     def follow(self, title: str, *, meanwhile: Callable[[], None] | None = None) -> str:
@@ -199,7 +206,7 @@ class Load:
 
     @property
     def summary(self) -> str:
-        said = {**self.said, **{of: len(self.said[of]) for of in ("lost", "errors", "turned_away")}}
+        said = {**self.said, **{of: len(self.said[of]) for of in _MANY}}
         return json.dumps(said)
 
     def errors(self, *, outside: tuple[float, float] = (0.0, 0.0)) -> list[str]:

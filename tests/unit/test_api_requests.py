@@ -70,7 +70,24 @@ def test_a_good_release_name_is_taken(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", ".v2.~0a1b2c3d", "../x", "a b", "a/b", "A" * 65, "v1\n", "é", "v\0", 7, ["v1"], True, {}]
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        ".v2.~0a1b2c3d",
+        "../x",
+        "a b",
+        "a/b",
+        "A" * 65,
+        "v1\n",
+        "é",
+        "v\0",
+        7,
+        ["v1"],
+        True,
+        {},
+    ],
 )
 def test_a_bad_release_name_is_refused(name: Any) -> None:
     with pytest.raises(BadRequest, match="as a release name"):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from reld.core import commands as c
+from reld.core import events as ev
 from reld.core import exchange
 from reld.core.effects import CountDrain, MoveLanes, ProveReady, Spawn, moves_lanes_back, todo
 from reld.core.events import End
@@ -18,6 +19,7 @@ from reld.core.turns import lanes_back
 from tests.unit.core_driver import POLICY, Driver, steady, with_policy
 
 SURGE = with_policy(slot=SlotPolicy(instances=4), surge=1)
+_ASKED, _COUNT = (ProveReady,), (CountDrain,)
 _NO_PROCESS = (InstanceState.EXITED, InstanceState.PARKED)
 
 
@@ -234,6 +236,75 @@ def test_the_next_instance_that_is_not_ready_in_time_turns_it_back():
     assert driver.last.outcome is Outcome.ROLLED_BACK
 
 
+def test_the_next_instance_is_late_and_the_old_slot_not_fit_so_it_says_what_it_waits_for():
+    driver = growing()
+    driver.exits(driver.old.crew[0])
+    driver.until(
+        lambda s: s.rollout is not None and "not ready" in s.rollout.waiting, without=_ASKED
+    )
+    late = "instance 1 of v2 not ready after 60 s, but v1 is not fit: going back when it is"
+    assert (driver.phase, driver.rollout.waiting) == (Phase.SHIFTING, late)
+    driver.rest()  # the old one is back first
+    assert (driver.last.outcome, driver.live.fit) == (Outcome.ROLLED_BACK, True)
+
+
+def test_the_next_instance_gets_its_time_again_when_nobody_asked_it():
+    driver = growing()
+    driver.now += 100.0
+    driver.reld_restarts()
+    assert driver.rollout.outcome is None
+    at_rest(driver)
+    assert driver.last.outcome is Outcome.DONE
+
+
+def test_spare_ones_stay_in_the_gate_while_no_other_is_ready_and_that_is_told():
+    driver = switching().to(Phase.SHIFTING)
+    driver.until(lambda s: s.blue is not None and any(i.spare for i in s.blue.instances))
+    for instance in driver.old.crew:
+        driver.exits(instance)
+    driver.reload_ends(End.REFUSED).wait(1.0)
+    assert driver.rollout.waiting == "no other instance of v1 is ready"
+    assert driver.old.instances[3].state is InstanceState.READY
+    driver.rest()
+    assert (driver.last.outcome, driver.live.fit) == (Outcome.DONE, True)
+
+
+def test_what_was_cut_on_the_way_is_in_the_receipt():
+    driver = switching().to(Phase.SHIFTING)
+    walked(driver, lambda s: s.rollout is not None and s.rollout.thinning is not None)
+    since = driver.rollout.thinning.since
+    driver.tell(ev.DrainCounted(driver.rollout.id, since, 3, 1))
+    driver.until(
+        lambda s: s.blue is not None and s.blue.instances[3].state == "stopping", without=_COUNT
+    )
+    at_rest(driver)
+    assert driver.last.cut == 3
+
+
+def test_a_way_back_from_the_drain_whose_last_old_instance_dies_says_that_it_could_not_go_back():
+    driver = switching().to(Phase.DRAINING)
+    driver.ask(c.Abort(driver.rollout.id, "by hand"))
+    assert driver.phase is Phase.RETURNING
+    driver.exits(driver.old.crew[0])
+    driver.reload_ends(End.REFUSED)
+    driver.wait(1.0)
+    at_rest(driver)
+    assert (driver.last.outcome, driver.live.release) == (Outcome.DONE, "v2")
+    assert "could not go back" in driver.last.reason
+
+
+def test_a_pause_holds_what_an_earlier_promote_has_not_done_yet():
+    driver = growing()
+    step = driver.rollout.step
+    driver.ask(c.Promote(driver.rollout.id))
+    driver.ask(c.Pause(driver.rollout.id))
+    driver.until(lambda s: s.rollout is not None and "paused" in s.rollout.waiting)
+    driver.wait(600.0)
+    assert driver.rollout.step == step
+    driver.ask(c.Resume(driver.rollout.id))
+    at_rest(driver)
+
+
 def test_a_pause_keeps_instances_where_they_are():
     driver = switching().to(Phase.SHIFTING)
     walked(driver, lambda s: counts(s) == (3, 2, 50))
@@ -277,6 +348,13 @@ def test_the_first_release_and_one_beside_a_dead_slot_come_as_a_whole():
     driver.dies(driver.rollout.old)
     driver.to(Phase.STARTING)
     assert (driver.rollout.surge, len(driver.candidate.crew)) == (0, 4)
+
+
+def growing() -> Driver:
+    """The second new instance starts, and is not ready yet."""
+    driver = switching().to(Phase.SHIFTING)
+    walked(driver, lambda s: counts(s)[1] == 2)
+    return driver.until(lambda s: driver.candidate.instances[1].state == "starting", without=_ASKED)
 
 
 def moments() -> list[int]:

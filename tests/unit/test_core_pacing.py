@@ -87,3 +87,10 @@ def test_old_workers_that_serve_the_other_slot_do_not_hold_the_drain_for_ever():
     assert not pacing.streams_over(free, 1091.0)
     assert pacing.streams_over(free, 1092.0)
     assert not pacing.streams_over(replace(FORTH, left=1), 1095.0)
+
+
+def test_the_drain_waits_for_what_an_old_worker_could_still_bring_for_a_second_try():
+    patient = replace(FORTH, left=0, policy=replace(POLICY, gate_timeout=95.0))
+    assert not pacing.streams_over(patient, 1096.0)  # all streams were closed by 1090
+    assert pacing.streams_over(patient, 1097.0)
+    assert pacing.streams_over(replace(patient, leaving=Color.GREEN), 1012.0)

@@ -107,6 +107,28 @@ def test_the_old_slot_is_signalled_only_when_the_gate_serves_nobody_and_it_is_dr
     assert all(i.state is InstanceState.STOPPING for i in driver.old.instances)
 
 
+def test_a_gate_of_which_nobody_knows_whom_it_serves_may_have_turned_users_away() -> None:
+    driver = switching().until(lambda s: s.gate.in_flight is not None)
+    driver.reload_ends(End.UNKNOWN).rest()
+    came_back(driver, Outcome.ROLLED_BACK)
+    driver = switching().until(lambda s: s.gate.in_flight is not None)
+    driver.reload_ends(End.REFUSED).rest()
+    came_back(driver, Outcome.FAILED)
+
+
+def test_what_both_slots_had_left_is_counted() -> None:
+    driver = served_nobody()
+    stopped(still_there(driver)).to(Phase.COMMITTING)
+    first = driver.rollout.drain_seconds
+    driver.ask(c.Abort(driver.rollout.id, "by hand"))
+    driver.until(lambda s: s.rollout is not None and s.rollout.phase is Phase.DRAINING)
+    driver.until(
+        lambda s: s.rollout is not None and s.rollout.drain_since is not None, without=(CountDrain,)
+    )
+    stopped(still_there(driver))
+    assert (driver.rollout.cut, driver.rollout.drain_seconds) == (4, first + ONE.drain_max)
+
+
 def test_users_wait_for_nothing_but_what_is_left_of_the_drain() -> None:
     driver = served_nobody()
     began = driver.now

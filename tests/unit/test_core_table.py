@@ -6,10 +6,11 @@ import pytest
 
 from reld.core import events as ev
 from reld.core.commands import Begin
-from reld.core.effects import Kill, Reload, RunHook, todo
+from reld.core.effects import Kill, Reload, RunHook, Spawn, todo
 from reld.core.events import End
-from reld.core.model import Counts, InstanceState, Kind, Outcome, Phase
-from tests.unit.core_driver import FORWARD, POLICY, steady, switching, with_policy
+from reld.core.maintenance import Maintain
+from reld.core.model import Counts, InstanceState, Kind, Maintenance, Outcome, Phase
+from tests.unit.core_driver import FORWARD, POLICY, Driver, steady, switching, with_policy
 
 WITH_CANDIDATE = FORWARD[1:7]
 """starting … committing: a candidate runs and may fail."""
@@ -254,6 +255,21 @@ def test_a_slot_that_cannot_be_killed_is_locked_and_told():
     assert "slot blue is locked" in refusal.message
     driver.rest()
     assert driver.state.blue is None
+
+
+def test_a_stop_starts_nothing_in_a_slot_that_serves_nobody():
+    driver = Driver().begin(Kind.SWITCH, "v1").to(Phase.STARTING)
+    driver.until(lambda s: all(i.identity for i in s.slots[0].instances))
+    driver.dies(driver.rollout.candidate).until(lambda s: s.rollout is None, without=(Kill,))
+    first, second = driver.state.slots[0].instances
+    driver.tell(ev.TreeEmpty(first.number))
+    driver.tell(Maintain(Maintenance(actor="anna")))  # the gate has something to do
+    assert driver.ask(Begin(Kind.STOP, None, POLICY)) is None
+    assert driver.phase is Phase.COMMITTING
+    driver.wait(1.0)
+    assert not any(isinstance(e, Spawn) for e in todo(driver.state))
+    driver.tell(ev.TreeEmpty(second.number)).rest()
+    assert driver.state.slots == ()
 
 
 @pytest.mark.parametrize("phase", [Phase.COMMITTING, Phase.REVERTING])

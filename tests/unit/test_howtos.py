@@ -8,13 +8,15 @@ import pytest
 
 from tests.stacks.howto import DOCS, HowTo
 
-STACKS = Path(__file__).parents[1] / "stacks"
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.stem)
 def test_each_how_to_is_followed_by_a_test(path: Path):
     HowTo(path)
-    assert any(f'"{path.stem}"' in test.read_text() for test in STACKS.glob("test_*.py"))
+    ways = (f'Stack("{path.stem}"', f'DOCS / "{path.name}"')
+    tests = [*TESTS.glob("stacks/test_*.py"), *TESTS.glob("vm/test_*.py")]
+    assert any(way in test.read_text() for test in tests for way in ways)
 
 
 def written(tmp_path: Path, text: str) -> HowTo:

@@ -78,6 +78,7 @@ def test_what_is_shown_says_whether_the_gate_obeys():
     state = step(first_state("web", "boot-1"), ON, 10.0)
     told = shown(state)
     assert told == {
+        "hold": None,
         "since": "today",
         "by": "anna",
         "reason": "new disk",
@@ -109,7 +110,13 @@ def test_networks_are_written_in_one_way_and_once():
         {"on": True, "allow": [7]},
         {"on": True, "allow": ["::1"] * 201},
         {"on": True, "reason": "a\nb"},
-        {"on": True, "hold": 1},
+        {"on": True, "held": 1},
+        {"on": True, "hold": 0.5},
+        {"on": True, "hold": 31},
+        {"on": True, "hold": "30s"},
+        {"on": True, "hold": True},
+        {"on": True, "hold": 5, "page": "x"},
+        {"on": False, "hold": 5},
     ],
 )
 def test_what_makes_no_sense_is_refused(body: object):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from reld.completeness import refuse_incomplete
 from reld.config import App
 from reld.errors import PrepareError, Refused
 from reld.origin import Origin, origin_of, replaced
+from reld.release_list import directories, unfinished
 from reld.release_place import Place, interrupted, place_of, unpacked
+from reld.unpack.claim import Claim, left
+from reld.unpack.trees import opened
 
 
 @pytest.mark.parametrize(
@@ -116,9 +120,46 @@ def test_a_copy_that_goes_on_says_so(tmp_path: Path):
     assert "rm " in refused.value.hint
 
 
+def test_one_that_unpack_left_or_builds_says_what_to_do(tmp_path: Path):
+    top = tmp_path / "v1"
+    (top / "app").mkdir(parents=True)
+    Claim("v1", top.stat().st_ino).write(str(top))
+    (top / ".relctl").touch()
+    template = f"{tmp_path}/{{release}}/app"
+    built = App(("python3",), template)
+    with pytest.raises(PrepareError, match="left by an unpack that was killed") as refused:
+        refuse_incomplete("v1", top / "app", built)
+    assert refused.value.hint.startswith("relctl unpack v1 again")
+    with opened(str(top)) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(PrepareError, match="unpack is building it"):
+            refuse_incomplete("v1", top / "app", built)
+        assert unfinished(template) == {"v1": "being built"}
+    assert unfinished(template) == {"v1": "incomplete"}
+    assert unpacked(template) == directories(template) == []
+    assert interrupted(template)
+
+
+@pytest.mark.parametrize(
+    "said", ["", "[]", "{}", "7", '{"unpack": "v1", "inode": 1, "moved": []}', "[" * 100_000]
+)
+def test_a_marker_that_says_something_else_is_a_persons(tmp_path: Path, said: str):
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "v1/.relctl-incomplete").write_text(said)
+    assert left(str(tmp_path), "v1") is None
+    assert unfinished(f"{tmp_path}/{{release}}") == {"v1": "incomplete"}
+
+
 def test_a_directory_that_is_closed_to_the_user_is_refused(tmp_path: Path):
     tmp_path.chmod(0o700)
     with pytest.raises(PrepareError, match="closed to user nobody"):
         refuse_incomplete("v1", tmp_path, app("python3", user="nobody"))
     tmp_path.chmod(0o711)
     refuse_incomplete("v1", tmp_path, app("python3", user="nobody"))
+
+
+def test_a_link_to_a_release_is_none_that_may_be_pruned(tmp_path: Path):
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "v1" / ".relctl").touch()
+    (tmp_path / "current").symlink_to("v1")
+    assert [one.release for one in unpacked(f"{tmp_path}/{{release}}")] == ["v1"]

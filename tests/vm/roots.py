@@ -53,7 +53,7 @@ _BUILDER = (
 _STACKS = {
     "django": ("python3-venv", "postgresql"),
     "fastapi": ("python3-venv", "sqlite3"),
-    "ruby": ("puma", "ruby-rails", "ruby-pg", "bundler", "postgresql"),
+    "ruby": ("puma", "ruby-rails", "ruby-sprockets-rails", "ruby-pg", "bundler", "postgresql"),
     "go": ("golang-go",),
     "java": ("default-jdk-headless", "libpostgresql-jdbc-java", "postgresql"),
     "node": ("nodejs", "npm", "postgresql"),

@@ -77,7 +77,7 @@ def test_the_manual_names_the_defaults():
         assert section
         table = getattr(config, name.capitalize())
         for field in dataclasses.fields(table):
-            if type(field.default) is not float or field.name == "false_alarm":
+            if type(field.default) is not float or field.name in ("false_alarm", "shadow"):
                 continue
             text = section[1].partition(f".It Cm {field.name}\n")[2].partition("\n.It")[0]
             wanted = units.get(field.default, f"{field.default:g}s")

@@ -19,12 +19,15 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from reld.api.requests import known_object, one_line, release_name
+from reld.api.unasked import MOST, close
 from reld.errors import BadRequest
 
 PATIENCE = 10.0
 """Seconds for the descriptors to come."""
 _TERM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _MOST_WORDS = 1000
+_LONGEST = 8192
+"""Characters of all words; all of them are kept in the audit."""
 
 Over = Callable[[], bool]
 """Whether nobody waits for the answer any more, or reld stops."""
@@ -84,17 +87,33 @@ def run_request(body: Any) -> RunRequest:
         or not argv[0]
     ):
         raise BadRequest("cannot run: argv is a list of words", "relctl run -- COMMAND [WORD]…")
+    if sum(map(len, argv)) > _LONGEST:
+        raise BadRequest(
+            f"cannot run: its words have more than {_LONGEST} characters",
+            "give it what is long on the standard input",
+        )
     release, terminal, term = fields.get("release"), fields.get("terminal"), fields.get("term")
     if terminal not in (None, True, False):
         raise BadRequest("cannot run: terminal is true or false")
     known = isinstance(term, str) and _TERM.fullmatch(term)
     return RunRequest(
-        tuple(word.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for word in argv),
+        tuple(map(_utf8, argv)),
         None if release is None else release_name(release),
         bool(terminal),
         str(term) if known else "",
         one_line(fields, "note"),
     )
+
+
+def _utf8(word: str) -> str:
+    """Never another word in its place: it may be the name of a file that is to be removed."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise BadRequest(
+            f"cannot run: {ascii(word)[:80]} is not UTF-8", "say it in a script, or on stdin"
+        ) from None
+    return word
 
 
 @contextlib.contextmanager
@@ -137,22 +156,19 @@ async def _received(ear: socket.socket, count: int) -> tuple[int, ...]:
         raise BadRequest(f"cannot do that: no descriptors came within {PATIENCE:g} s") from None
     finally:
         loop.remove_reader(ear)
-    said, given, _, _ = socket.recv_fds(ear, 1, count, socket.MSG_CMSG_CLOEXEC)
+    said, given, _, _ = socket.recv_fds(ear, 1, MOST, socket.MSG_CMSG_CLOEXEC)
     if not said:
         raise ConnectionResetError("the client left")
-    if len(given) != count:
+    if len(given) > count:
+        close(given)
+        raise BadRequest(f"cannot do that: {len(given)} descriptors came, not {count}")
+    if len(given) < count:
         close(given)
         raise BadRequest(
             "cannot do that: no descriptors came with the connection",
             "on the machine itself: a socket that was forwarded (ssh -L) cannot carry them",
         )
     return tuple(given)
-
-
-def close(descriptors: list[int] | tuple[int, ...]) -> None:
-    for one in descriptors:
-        with contextlib.suppress(OSError):
-            os.close(one)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from systemd.daemon import is_socket_unix, listen_fds
 
+from reld.api.unasked import Listener
 from reld.errors import RelctlError
 
 BACKLOG = 512
@@ -33,7 +34,7 @@ def listen(path: Path, group: str | None) -> socket.socket:
         SocketError: the directory, the group or the length of the path is in the way.
     """
     staged = path.with_name(f".{os.getpid()}")
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    sock = Listener(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         staged.unlink(missing_ok=True)
         before = os.umask(0o177)
@@ -67,7 +68,7 @@ def given(path: Path) -> socket.socket | None:
     """
     for number in listen_fds():
         if is_socket_unix(number, socket.SOCK_STREAM, 1, str(path)) and _answers(path):
-            sock = socket.socket(fileno=number)
+            sock = Listener(fileno=number)
             sock.setblocking(False)
             return sock
     return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reld.api.requests import known_object, one_line
-from reld.core.model import Maintenance, State
+from reld.core.model import LONGEST_HOLD, Maintenance, State
 from reld.errors import BadRequest
 
 LARGEST_PAGE = 256 << 10  # bytes
@@ -20,29 +20,34 @@ _MOST = 200
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceRequest:
-    """`page` None: the common one."""
+    """`page` None: the common one. `hold`: seconds that requests wait instead of the 503."""
 
     on: bool
     page: bytes | None = None
     allow: tuple[str, ...] = ()
     reason: str = ""
     note: str = ""
+    hold: float = 0.0
 
 
 def maintenance_request(body: Any) -> MaintenanceRequest:
     """Reads the body. Raises BadRequest."""
-    fields = known_object(body, "the request", ("on", "page", "allow", "reason", "note"))
+    fields = known_object(body, "the request", ("on", "page", "allow", "hold", "reason", "note"))
     on = fields.get("on")
     if not isinstance(on, bool):
         raise BadRequest("cannot read the request: on is true or false")
-    if not on and (fields.get("page") is not None or fields.get("allow")):
-        raise BadRequest("cannot end the maintenance: page and allow mean nothing then")
+    hold = _hold(fields.get("hold"))
+    if not on and (fields.get("page") is not None or fields.get("allow") or hold):
+        raise BadRequest("cannot end the maintenance: page, allow and hold mean nothing then")
+    if hold and fields.get("page") is not None:
+        raise BadRequest("cannot hold requests: nobody gets a page then", "leave page out")
     return MaintenanceRequest(
         on,
         _page(fields.get("page")),
         _allow(fields.get("allow")),
         one_line(fields, "reason"),
         one_line(fields, "note"),
+        hold,
     )
 
 
@@ -59,13 +64,23 @@ def shown(state: State) -> dict[str, Any] | None:
 
 
 def told(maintenance: Maintenance) -> dict[str, Any]:
+    """`hold`: the seconds that requests wait; None: they get the 503."""
     return {
+        "hold": maintenance.closed.hold or None,
         "since": maintenance.since,
         "by": maintenance.actor,
         "reason": maintenance.reason or None,
         "page": bool(maintenance.closed.page),
         "allow": list(maintenance.closed.allow),
     }
+
+
+def _hold(raw: Any) -> float:
+    if raw is None:
+        return 0.0
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not 1 <= raw <= LONGEST_HOLD:
+        raise BadRequest(f"cannot use hold: it is 1 to {LONGEST_HOLD:g} seconds")
+    return float(raw)
 
 
 def _page(raw: Any) -> bytes | None:

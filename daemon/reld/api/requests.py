@@ -202,7 +202,9 @@ def query_number(query: Mapping[str, str], name: str, *, default: int, most: int
 
 
 def _options(raw: Any) -> Options:
-    fields = known_object({} if raw is None else raw, "options", tuple(Options.__dataclass_fields__))
+    fields = known_object(
+        {} if raw is None else raw, "options", tuple(Options.__dataclass_fields__)
+    )
     options = Options(
         steps=_steps(fields.get("steps")),
         step_time=_duration(fields, "step_time"),

@@ -153,7 +153,9 @@ async def _maintain(attempt: Attempt) -> web.StreamResponse:
     page = None if asked.page is None else f"{len(asked.page)} bytes"
     allow = list(asked.allow) or None
     attempt.target, attempt.note = ("on" if asked.on else "off"), asked.note
-    attempt.arguments = _given({"reason": asked.reason, "page": page, "allow": allow})
+    attempt.arguments = _given(
+        {"reason": asked.reason, "page": page, "allow": allow, "hold": asked.hold or None}
+    )
     return answers.answer(await attempt.service.maintain(asked, attempt.caller))
 
 

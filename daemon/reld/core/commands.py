@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from reld.core import approval, stop_first
-from reld.core.maintenance import Maintain
+from reld.core.maintenance import Maintain, cannot_hold, holds
 from reld.core.model import (
     Good,
     Kind,
@@ -213,6 +213,8 @@ def _refuse_begin(state: State, begin: Begin) -> Refusal | None:
         return Refusal(Why.BUSY, message, hint)
     if state.store_trouble:
         return Refusal(Why.OPERATOR, f"{what}: {state.store_trouble}", "relctl status")
+    if holds(state):
+        return Refusal(Why.REFUSED, f"{what}: requests are held", "relctl maintenance off")
     live = state.slot(state.live)
     if begin.kind in (Kind.RESTART, Kind.CONTRACT, Kind.ROLLBACK, Kind.EJECT) and live is None:
         return Refusal(Why.REFUSED, f"{what}: nothing is live", "relctl switch RELEASE")
@@ -248,7 +250,13 @@ def _refuse_begin(state: State, begin: Begin) -> Refusal | None:
 
 
 def _refuse_maintain(state: State, wish: Maintain) -> Refusal | None:
-    if not state.store_trouble:
+    if wish.maintenance is not None and wish.maintenance.closed.hold and state.rollout is not None:
+        message = f"cannot hold requests: rollout {state.rollout.id} is {state.rollout.phase}"
+        return Refusal(Why.BUSY, message, f"relctl watch {state.rollout.id}")
+    if why := cannot_hold(state, wish):
+        return Refusal(Why.REFUSED, f"cannot hold requests: {why}", "relctl maintenance")
+    over = wish.maintenance is None and holds(state)  # it ends with us anyway
+    if over or not state.store_trouble:
         return None
     what = "end the maintenance" if wish.maintenance is None else "begin a maintenance"
     message = f"cannot {what}: {state.store_trouble}"  # a kill would bring back what was before
@@ -326,8 +334,8 @@ def _refuse_abort(state: State, rollout: Rollout) -> Refusal | None:
 def steered(rollout: Rollout, command: Steer) -> Rollout:
     """The rollout after a command that was not refused."""
     match command:
-        case Pause():
-            return replace(rollout, paused=True)
+        case Pause():  # also what an earlier promote has not done yet
+            return replace(rollout, paused=True, promoted=False, full=False)
         case Resume():
             return replace(rollout, paused=False)
         case Promote(full=full):

@@ -32,5 +32,10 @@ def until_drained(state: State, rollout: Rollout, leaving: Slot, least: float, a
     if workers:
         return wait(state, rollout, workers)
     cut = 0 if drained or gone else (rollout.left or 0)
-    ended = replace(rollout, cut=cut, drain_seconds=drained_for)
+    # A rollout may have more than one drain: of spare instances, of the other slot.
+    ended = replace(
+        rollout,
+        cut=rollout.cut + cut,
+        drain_seconds=rollout.drain_seconds + drained_for,
+    )
     return enter(state, ended, Phase.STOPPING, at)

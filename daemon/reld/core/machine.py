@@ -59,7 +59,7 @@ from reld.core.events import (
     UnitsFailed,
     UnitsRemoved,
 )
-from reld.core.maintenance import Maintain, maintained
+from reld.core.maintenance import Maintain, in_time, maintained
 from reld.core.model import (
     Color,
     HookState,
@@ -95,6 +95,7 @@ def step(state: State, event: Event | Command, at: float) -> State:
 
 def settle(state: State, at: float) -> State:
     """Apply the rules until nothing moves."""
+    state = in_time(state, at)
     for _ in range(MOST_TURNS):
         before = state
         state = parking.restored(instances.tend(state, at))
@@ -121,7 +122,7 @@ def _noted(state: State, event: Event | Command, at: float) -> State:
         case Begin():
             return begun(state, event, at)
         case Maintain():
-            return maintained(state, event)
+            return maintained(state, event, at)
         case (
             commands.Pause()
             | commands.Resume()
@@ -208,7 +209,7 @@ def _of_rollout(state: State, rollout: Rollout, event: _RolloutEvent, at: float)
             return replace(state, lanes_trouble=detail)
         case DrainCounted(since=since) if rollout.thinning and rollout.thinning.since == since:
             drained = event.connections + event.workers == 0
-            thinning = replace(rollout.thinning, drained=drained)
+            thinning = replace(rollout.thinning, drained=drained, left=event.connections)
             return replace(state, rollout=replace(rollout, thinning=thinning))
         case DrainCounted(since=since, connections=connections, workers=workers):
             if rollout.phase is not Phase.DRAINING or since != rollout.not_named_since:
@@ -313,6 +314,8 @@ def alarm(state: State, at: float) -> float | None:
     What was due by `at` has been settled: a past time would only make the engine spin.
     """
     times: list[float] = [r.until for r in state.resting]
+    if state.maintenance is not None:
+        times.append(state.maintenance.until)
     gate = state.gate
     if gate.in_flight is not None and gate.deadline is not None:
         times.append(gate.deadline)

@@ -2,6 +2,9 @@
 
 What is closed is one more part of the wanted routing, so a reload brings it about, is verified and
 tried again like any other; a rollout that runs goes on beside it.
+
+With `hold` requests wait instead, for something that is over in seconds (a database that changes its
+primary), and go on by themselves. That ends in time, and with reld: nobody waits for what is forgotten.
 """
 
 from __future__ import annotations
@@ -10,12 +13,16 @@ from dataclasses import dataclass, replace
 
 from reld.core.model import Closed, Maintenance, Routing, State
 
+MOST_HELD = 300
+"""Requests that may wait. Each has two connections of a worker of the site's nginx, Debian's has 768."""
+
 
 @dataclass(frozen=True, slots=True)
 class Maintain:
     """Close the gate so, or (None) open it again."""
 
     maintenance: Maintenance | None
+    rate: float | None = None  # requests per second lately, as far as known
 
 
 def already(state: State, wish: Maintain) -> bool:
@@ -26,8 +33,49 @@ def already(state: State, wish: Maintain) -> bool:
     return (now.closed, now.reason) == (new.closed, new.reason)
 
 
-def maintained(state: State, wish: Maintain) -> State:
-    return state if already(state, wish) else replace(state, maintenance=wish.maintenance)
+def maintained(state: State, wish: Maintain, at: float) -> State:
+    if already(state, wish):
+        return state
+    new = wish.maintenance
+    if new is not None and new.closed.hold:
+        new = replace(new, until=at + new.closed.hold)
+    return replace(state, maintenance=new)
+
+
+def holds(state: State) -> bool:
+    """Requests are to wait."""
+    return state.maintenance is not None and state.maintenance.closed.hold > 0
+
+
+def released(state: State) -> State:
+    """What was held goes on."""
+    return replace(state, maintenance=None) if holds(state) else state
+
+
+def in_time(state: State, at: float) -> State:
+    """A hold is over by itself."""
+    now = state.maintenance
+    return released(state) if now is not None and now.until <= at else state
+
+
+def cannot_hold(state: State, wish: Maintain) -> str:
+    """Why nothing should be held now; empty = it may be."""
+    new, now = wish.maintenance, state.maintenance
+    if new is None or not new.closed.hold or already(state, wish):
+        return ""
+    if holds(state):  # else the first ones would wait for longer than anybody may
+        return "they are held already"
+    if state.live is None:
+        return "nothing is live"
+    if now is not None:
+        return "the gate is closed for maintenance"
+    expected = (wish.rate or 0.0) * new.closed.hold
+    if expected > MOST_HELD:
+        return (
+            f"at {wish.rate:.0f} requests a second {expected:.0f} would wait in"
+            f" {new.closed.hold:g} s, {MOST_HELD} may"
+        )
+    return ""
 
 
 def closed(state: State) -> Closed | None:

@@ -217,6 +217,10 @@ class Target:
     addresses: tuple[str, ...]
 
 
+LONGEST_HOLD = 30.0
+"""Seconds: with the app's own time it is still less than the minute that a site's nginx waits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """The gate answers 503 to all but the health paths and the clients in `allow` (networks).
@@ -226,16 +230,18 @@ class Closed:
 
     page: str = ""
     allow: tuple[str, ...] = ()
+    hold: float = 0.0  # seconds that requests wait instead, and then go on; 0: they do not
 
 
 @dataclass(frozen=True, slots=True)
 class Maintenance:
-    """Who closed the gate, when (wall clock, for people) and what for."""
+    """Who closed the gate, when (wall clock, for people) and what for. `until`: when a hold is over."""
 
     closed: Closed = Closed()
     since: str = ""
     actor: str = ""
     reason: str = ""
+    until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,12 +382,16 @@ class Shadow:
 
 @dataclass(frozen=True, slots=True)
 class Thinning:
-    """The spare instances of a slot drain. `since`: the first generation that names none of them."""
+    """The spare instances of a slot drain. `since`: the first generation that names none of them.
+
+    `left`: connections at the last count.
+    """
 
     color: Color
     since: int
     at: float
     drained: bool = False
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True)

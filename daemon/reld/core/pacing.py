@@ -13,7 +13,8 @@ from reld.core.model import Kind, Phase, Rollout
 BACK_OVER = 10.0
 """Seconds: the clients of a release that was taken back should not stay with it."""
 GRACE = 2.0
-"""Seconds that the gate's old workers have, after their last connection, to be gone."""
+"""Seconds that the gate's old workers have, after their last connection, to be gone; also the longest
+that one of them takes to connect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def window(rollout: Rollout) -> tuple[float, float] | None:
     policy = rollout.policy.streams
     if policy is None or rollout.drain_since is None:
         return None
-    back = rollout.leaving is not None and rollout.leaving is rollout.candidate
+    back = _back(rollout)
     over = min(policy.close_over, BACK_OVER) if back else policy.close_over
     over = min(over, rollout.policy.drain_max)  # a person may have wanted it shorter this time
     keep = 0.0 if back or _alone(rollout) else min(policy.keep, rollout.policy.drain_max - over)
@@ -81,13 +82,25 @@ def noted(rollout: Rollout, event: StreamsClosed | StreamsStay) -> Rollout:
 
 
 def streams_over(rollout: Rollout, at: float) -> bool:
-    """All were closed in time, and nothing else is connected to the slot.
+    """All were closed in time, and nothing that matters can come to the slot any more.
 
     Old workers of the gate that are still there serve long connections of the other slot, for as long as
-    their clients like: the drain does not wait for those.
+    their clients like: the drain does not wait for those. Such a worker takes no new request (its
+    listener is closed, no client connection is used twice), and what it has begun here has its
+    connection from the start (`proxy_request_buffering off`) and is in `left`. That leaves a request
+    which waits at the other slot and, should that fail, would be tried here: until the gate's patience
+    with it is over the slot stays; not after going back, where "here" is what was too bad to serve.
+    A stream that has not begun may wait for longer; its client comes again.
     """
     times = None if _alone(rollout) else window(rollout)
-    return times is not None and at >= times[1] + GRACE and rollout.left == 0
+    if times is None or rollout.drain_since is None or rollout.left != 0:
+        return False
+    tried = 0.0 if _back(rollout) else rollout.policy.gate_timeout
+    return at >= max(times[1], rollout.drain_since + tried) + GRACE
+
+
+def _back(rollout: Rollout) -> bool:
+    return rollout.leaving is not None and rollout.leaving is rollout.candidate
 
 
 def _alone(rollout: Rollout) -> bool:

@@ -41,8 +41,8 @@ def thinned(state: State, rollout: Rollout, slot: Slot, at: float) -> State | No
         stuck = all(i.state is InstanceState.KILLING for i in spare) and at >= late_at
         locked = f"instance {spare[0].index} of {slot.release} cannot be killed"
         return waiting(state, rollout, locked if stuck else "")
-    if any(named(state, i.address) for i in spare):
-        return state
+    if any(named(state, i.address) for i in spare):  # the gate has taken all that was wanted
+        return waiting(state, rollout, f"no other instance of {slot.release} is ready")
     thinning = rollout.thinning
     if thinning is None or thinning.color is not slot.color:
         begun = Thinning(slot.color, state.gate.verified.generation, at)
@@ -54,7 +54,8 @@ def thinned(state: State, rollout: Rollout, slot: Slot, at: float) -> State | No
         return state
     if served and patient and not thinning.drained:
         return state
-    return put_slot(state, stop_spare(slot, at))
+    cut = rollout.cut + (thinning.left if served else 0)
+    return put(put_slot(state, stop_spare(slot, at)), replace(rollout, cut=cut))
 
 
 def started(state: State, color: Color, room: int) -> State:

@@ -22,6 +22,7 @@ class WorkerPolicy:
         """Never beside the one of another release."""
         return self.handover == "stop-first"
 
+
 WARM, STOP_FIRST = "warm", "stop-first"
 """Strategies: both slots run side by side, or one of them at a time, see `stop_first`."""
 
@@ -83,6 +84,7 @@ class Policy:
     prepare_deadline: float = 120.0
     smoke_deadline: float = 120.0
     reload_deadline: float = 15.0
+    gate_timeout: float = 60.0  # how long the gate waits for an answer of the app
     hook_timeout: float = 900.0
     strategy: str = WARM
     hooks: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from reld.core import stop_first
 from reld.core.instances import KILL_TIME, each, starting_time
 from reld.core.machine import settle
+from reld.core.maintenance import released
 from reld.core.model import (
     Exit,
     Gate,
@@ -63,6 +64,7 @@ def recover(state: State, observed: Observed, at: float) -> State:
     """
     rebooted = observed.boot != state.boot
     state = replace(state, gate=_gate_found(state.gate, observed))  # first: live may have flipped
+    state = released(state)  # nobody waits: where requests waited was our socket
     if rebooted:
         state = _rebooted(state, observed, at)
     for slot in state.slots:
@@ -150,6 +152,8 @@ def _rollout_found(rollout: Rollout, observed: Observed, at: float) -> Rollout:
     if rollout.kind is Kind.EJECT and rollout.phase is Phase.STOPPING:
         rollout = replace(rollout, since=at)  # the removal of its units gets its full time
     rollout = replace(rollout, watch=listened(rollout.watch, at))
+    if rollout.surge:
+        rollout = replace(rollout, crew_at=at)  # nobody asked the next ones meanwhile
     if observed.share is None or observed.share == rollout.share:
         return rollout
     below = observed.share < min(rollout.share, rollout.wanted_share)

@@ -247,6 +247,10 @@ def committing(state: State, rollout: Rollout, at: float) -> State:
 
 def returning(state: State, rollout: Rollout, at: float) -> State:
     """Few of the old slot's instances are left: they come back one by one, and the lanes with them."""
+    old = state.slot(rollout.old)
+    in_drain = state.live is rollout.candidate and state.gate.in_flight is None
+    if in_drain and (old is None or not old.fit):
+        return lanes_back(state, rollout, at)  # which says that it could not go back
     if rollout.promoted or not crew.must_return(state, rollout):
         return lanes_back(state, rollout, at)
     if rollout.unsure or rollout.share != rollout.wanted_share:

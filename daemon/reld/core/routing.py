@@ -12,6 +12,7 @@ from reld.core.model import (
     Gate,
     Instance,
     InstanceState,
+    Kind,
     Loaded,
     Phase,
     Rollout,
@@ -37,7 +38,7 @@ class Role(Enum):
 
 def role(state: State, color: Color) -> Role:
     rollout = state.rollout
-    if rollout is None:
+    if rollout is None or (rollout.kind is Kind.STOP and rollout.leaving is None):
         return Role.LIVE if state.live is color else Role.LEAVING
     if color is rollout.leaving or (rollout.made_way and color is rollout.old):
         return Role.LEAVING

@@ -186,9 +186,12 @@ def measured(ended: Rollout, before: float) -> float:
 def restored(state: State, rollout: Rollout, outcome: Outcome, why: str, at: float) -> State:
     """The old slot is the live one again, whatever is left of it."""
     nobody = any(loaded.routing.default is None for loaded in state.gate.possible)
+    moved = rollout.moved or nobody
+    if moved and outcome is Outcome.FAILED:
+        outcome = Outcome.ROLLED_BACK  # users may have been turned away
     back = replace(
         _turned(rollout, outcome, why),
-        moved=rollout.moved or nobody,
+        moved=moved,
         made_way=False,
         leaving=_locked(state, rollout),
     )

@@ -173,7 +173,10 @@ def _turning(rollout: Rollout, share: int) -> Rollout:
 def grown(state: State, rollout: Rollout, at: float) -> State | None:
     """A surge: what the candidate gets before the step counts; None = it has its instances."""
     late = crew.late(state, rollout, at)
-    if late and not cornered(state):
+    if late and cornered(state):
+        why = f"{late}, but {rollout.from_} is not fit: going back when it is"
+        return wait(state, rollout, why)
+    if late:
         return turn_back(state, rollout, Outcome.ROLLED_BACK, late, at)
     hold = "" if rollout.promoted or rollout.full else held(state, rollout, at)
     return crew.grown(state, rollout, hold, at)

@@ -143,8 +143,7 @@ class Releases:
             if rollout.kind is not Kind.EJECT:
                 other = f", or {away.another_way(rollout, state.away)}"
             raise PrepareError(
-                f"{what} {needed >> 20} MiB and only "
-                f"{available >> 20} MiB are available",
+                f"{what} {needed >> 20} MiB and only {available >> 20} MiB are available",
                 f"free memory, or --force if the new release needs less{other}",
             )
 

@@ -15,6 +15,7 @@ import os
 import pwd
 import shutil
 import stat
+import subprocess
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from reld.nginx.gate import Gate
 
 LONGEST = 107
 """Bytes of a Unix socket's path: struct sockaddr_un, less the end."""
+_REMOVED_WITHIN = 20.0
+"""Seconds."""
 _ENTER, _CONNECT = 0o750, 0o666
 
 
@@ -62,8 +65,7 @@ class Sockets:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.parent.chmod(0o755)
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(place)
+            _remove(place)
             place.mkdir(mode=0o700)
             os.chown(place, _uid(user), self._gate.owner.gid)
             place.chmod(_ENTER)
@@ -98,7 +100,7 @@ class Sockets:
         with contextlib.suppress(OSError):
             for place in (self._place / SOCKETS).iterdir():
                 if place.name.isdecimal() and int(place.name) not in ports:
-                    shutil.rmtree(place, ignore_errors=True)
+                    _remove(place)
 
 
 def stranger(address: str, pids: Iterable[int]) -> str:
@@ -113,6 +115,18 @@ def stranger(address: str, pids: Iterable[int]) -> str:
             break
         listening -= connections.open_files(pid)
     return f"{path} is answered by a process that is not of the instance" if listening else ""
+
+
+def _remove(place: Path) -> None:
+    """As far as possible. What is in there the app has made."""
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(place, ignore_errors=True)
+    if os.path.lexists(place):  # deeper than Python, or our limit of open files, goes down
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(
+                ["rm", "-rf", "--one-file-system", "--", place],
+                capture_output=True, check=False, timeout=_REMOVED_WITHIN,
+            )  # fmt: skip
 
 
 def _uid(user: str | None) -> int:

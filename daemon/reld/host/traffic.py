@@ -91,9 +91,7 @@ class Traffic:
         while True:
             left = self._gate.left(addresses, since)
             streams = connections.streams(addresses)
-            if not post(
-                DrainCounted(rollout, since, left.connections, left.old_workers, streams)
-            ):
+            if not post(DrainCounted(rollout, since, left.connections, left.old_workers, streams)):
                 return
             await asyncio.sleep(DRAIN_EVERY)
 

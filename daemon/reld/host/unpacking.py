@@ -26,6 +26,7 @@ from reld.processes.tree import Tree, kill_tree, marked
 from reld.reading import reading
 from reld.release_place import Place, place_of
 from reld.snapshot import configured_environment
+from reld.unpack import claim
 
 log = logging.getLogger("reld.releases")
 
@@ -64,7 +65,7 @@ class Unpacking:
         place = place_of(config.app.directory, release)
         if release in self._at_work:
             raise Busy(f"cannot unpack {release}: somebody else is unpacking it", "relctl releases")
-        if await reading(os.path.lexists, place.top):
+        if await reading(_taken, place):
             raise Refused(
                 f"cannot unpack {release}: {place.top} is there already, and releases are never changed",
                 "give it another name, or remove that one",
@@ -126,6 +127,8 @@ class Unpacking:
             ear.close()
         if isinstance(told.get("done"), dict):
             return dict(told["done"])
+        for identity in marked(mark):  # a build whose worker was killed
+            await kill_tree(Tree(identity, mark))
         await self.sweep()
         cannot = f"cannot unpack {release}"
         if ended.late:
@@ -217,6 +220,11 @@ def _environment(config: Config, release: str) -> dict[str, str]:
         **dict(configured_environment(config)),
         "RELCTL_RELEASE": release,
     }
+
+
+def _taken(place: Place) -> bool:
+    """What an unpack left that was killed is nothing that anybody has; the next removes it."""
+    return os.path.lexists(place.top) and claim.left(place.parent, place.name) is None
 
 
 def _last_word(said: str) -> dict[str, Any]:

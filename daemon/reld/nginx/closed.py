@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from reld.core.model import Closed, Routing
 from reld.errors import GateError
-from reld.nginx import pages
+from reld.nginx import hold, pages
 from reld.nginx.settings import GateSettings
 
 RETRY_AFTER = 5
@@ -26,6 +26,7 @@ def check(closed: Closed | None) -> None:
     """Raises GateError for what must not become nginx text."""
     if closed is None:
         return
+    hold.check(closed)
     if closed.page and not pages.is_name(closed.page):
         raise GateError(f"cannot write a gate config: no page of ours: {closed.page[:80]!r}")
     if len(closed.allow) > _MOST:
@@ -57,29 +58,36 @@ def maps(settings: GateSettings, routing: Routing) -> Iterator[str]:
     if closed is None:
         return
     # Only what the site's nginx says of a client counts, and everybody who reaches the gate is on this
-    # machine. The last hop of X-Forwarded-For is the site's own word; X-Real-IP is asked only without it.
+    # machine: of X-Forwarded-For its last hop. A site that sets one of the two headers may pass on what
+    # a client says in the other one, so where both are there both must be allowed.
     yield "    geo $closed_to_hop {\n        default 1;\n"
     yield "        proxy 127.0.0.0/8;\n        proxy ::1;\n"
     yield from _networks(closed)
-    yield (
-        "    map $http_x_forwarded_for $real_ip { '' $http_x_real_ip; default ''; }\n"
-        "    geo $real_ip $closed_to_real_ip {\n        default 1;\n"
-    )
+    yield "    geo $http_x_real_ip $closed_to_real_ip {\n        default 1;\n"
     yield from _networks(closed)
+    yield (
+        "    map $http_x_forwarded_for $hop_told { '' ''; default $closed_to_hop; }\n"
+        "    map $http_x_real_ip $real_ip_told { '' ''; default $closed_to_real_ip; }\n"
+        # Of whom nothing is said, it is known that they are here: then it is the peer that is looked up.
+        '    map "$hop_told$real_ip_told" $closed_to_client'
+        " { '' $closed_to_hop; ~1 1; default 0; }\n"
+    )
     yield "    map $uri $healthy_path {\n        volatile;\n        default '';\n"
     # The page itself is asked for from within.
     for path in sorted({*settings.health, f"{_WHERE}{page(settings, routing)}"}):
         yield f'        "{_quoted(path)}" yes;\n'
     yield (
-        '    }\n    map "$closed_to_hop$closed_to_real_ip$healthy_path" $closed {\n'
-        "        volatile;\n        default '';\n        11 yes;\n    }\n"
+        '    }\n    map "$closed_to_client$healthy_path" $closed {\n'
+        "        volatile;\n        default '';\n        1 yes;\n    }\n"
     )
 
 
 def server(settings: GateSettings, routing: Routing) -> Iterator[str]:
     """Directives of the server, where all variables are set."""
     name = page(settings, routing)
-    if routing.maintenance is not None:
+    if routing.maintenance is not None and routing.maintenance.hold:
+        yield from hold.server(settings, routing.maintenance)
+    elif routing.maintenance is not None:
         yield "        if ($closed) { return 503; }\n"
     if name:
         retry = RETRY_AFTER if routing.maintenance is None else RETRY_AFTER_MAINTENANCE

@@ -53,11 +53,16 @@ def _said(target: Target | None) -> dict[str, Any] | None:
 
 
 def _said_closed(closed: Closed | None) -> dict[str, Any] | None:
-    return None if closed is None else {"page": closed.page, "allow": list(closed.allow)}
+    if closed is None:
+        return None
+    return {"page": closed.page, "allow": list(closed.allow), "hold": closed.hold}
 
 
 def _read_closed(said: dict[str, Any] | None) -> Closed | None:
-    return None if said is None else Closed(str(said["page"]), tuple(map(str, said["allow"])))
+    if said is None:
+        return None
+    allow = tuple(map(str, said["allow"]))
+    return Closed(str(said["page"]), allow, float(said.get("hold", 0.0)))
 
 
 def _read_target(said: dict[str, Any] | None) -> Target | None:

@@ -23,6 +23,8 @@ from reld.nginx.shapes import SHADOW as KIND
 
 WAY = "mirrored"
 _FROM = "/.relctl-shadow"
+# Everybody on this machine reaches the status port. Nothing else than GETs is ever mirrored.
+_ONLY_GETS = "            limit_except GET { deny all; }\n"
 _MOST, _OF_CONNECTIONS = 100, 16
 """Requests that the candidate may be busy with; each costs the gate four connections."""
 
@@ -79,13 +81,13 @@ def status_server(settings: GateSettings, routing: Routing, number: str) -> Iter
     connections = max(32, min(8192, settings.descriptors - 32))
     most = max(1, min(_MOST, connections // _OF_CONNECTIONS))
     yield (
-        "        location ^~ /shadow/ {\n            empty_gif;\n"
+        f"        location ^~ /shadow/ {{\n            empty_gif;\n{_ONLY_GETS}"
         "            mirror /.sink;\n            mirror_request_body off;\n        }\n"
         "        location = /.sink {\n            internal;\n"
         f"            proxy_pass http://{settings.status}/sink$shadowed;\n"
         "            proxy_read_timeout 1h;\n            proxy_ignore_client_abort on;\n"
         f"{_headers('')}        }}\n"
-        "        location ^~ /sink/ {\n"
+        f"        location ^~ /sink/ {{\n{_ONLY_GETS}"
         f"            set $thin -;\n            if (-f {settings.thin}) {{ set $thin $thin_bucket; }}\n"
         # Routes are told by the path that the user asked for.
         "            rewrite ^/sink(/.*)$ $1 break;\n"

@@ -64,7 +64,9 @@ def _lines(
 ) -> Iterator[str]:
     yield mark(generation, routing)
     if routing.default is not None and not routing.default.addresses:
-        routing = Routing(maintenance=routing.maintenance)  # a live slot that has no port of its own at the moment
+        routing = Routing(
+            maintenance=routing.maintenance
+        )  # a live slot that has no port of its own at the moment
     yield "# Written by reld. Changes are lost at the next rollout.\n"
     yield from _process(settings)
     yield f"http {{\n{closed.hash_size(routing)}"
@@ -255,7 +257,8 @@ def _locations(settings: GateSettings, routing: Routing, target: Target) -> Iter
 
 
 def _number(target: Target) -> str:
-    return f"$pick_{target.color}" if len(target.addresses) > 1 else "0"
+    # In braces: what comes behind it may be a letter of a name, too.
+    return f"${{pick_{target.color}}}" if len(target.addresses) > 1 else "0"
 
 
 def _location(color: Color, kind: str, directives: Iterable[str]) -> str:

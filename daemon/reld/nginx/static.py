@@ -9,7 +9,6 @@ What is served so has no upstream and no line in the request log: nobody's verdi
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -69,12 +68,11 @@ def _from_disk(
     yield f'            location ~ "^{quoted}(?<on_disk>(?:[^./][^/]*+/)*+[^./][^/]*+)\\z" {{\n'
     files = " ".join(f"$disk{root}/{static.dir}/$on_disk" for root in roots)
     # A link is followed only where it and what it leads to have one owner, so that shared directories
-    # work and nobody else's files get out.
-    top = posixpath.commonpath(roots)
-    within = f" from={top}" if top != "/" else ""
+    # work and nobody else's files get out. On the whole way: a release's own directory may become a
+    # link, too, and no link was on that way when it was written.
     lines = [
         "root /",
-        f"disable_symlinks if_not_owner{within}",
+        "disable_symlinks if_not_owner",
         f"include {MIME_TYPES}",
         "default_type application/octet-stream",
         "sendfile on",

@@ -168,6 +168,8 @@ def _not_permitted(error: OSError) -> NotPermitted:
 
 
 def _peer(end: socket.socket) -> str:
+    if end.family not in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
+        return ""  # what a worker has open is its own to say
     peer = end.getpeername()
     if end.family == socket.AF_UNIX:
         return f"unix:{peer}"

@@ -10,6 +10,10 @@ UNCHANGED = """\
     proxy_set_header Connection $connection_to_app;
     # Ours: see `mirror`. An app may trust it, so no user can say it.
     proxy_set_header X-Relctl-Shadow '';
+    # Many apps (all of WSGI, Rack, CGI) cannot tell these from it.
+    proxy_set_header X_Relctl_Shadow '';
+    proxy_set_header X-Relctl_Shadow '';
+    proxy_set_header X_Relctl-Shadow '';
     proxy_redirect off;
     proxy_pass_header Server;
     proxy_pass_header Date;

@@ -91,9 +91,7 @@ def _no_room_for_a_socket(seen: Seen, log: str) -> str:
             " {socket} alone (also in the environment as SOCKET), each instance on its own"
         )
     if "permission denied" in log or "eacces" in log:
-        return (
-            f"the app may make its socket at {seen.socket} and nowhere else: pass {{socket}} as it is"
-        )
+        return f"the app may make its socket at {seen.socket} and nowhere else: pass {{socket}} as it is"
     return ""
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
-from collections.abc import AsyncIterator
+import stat
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 MAX_BODY = 65536
@@ -66,9 +68,8 @@ async def connection(
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """Connect to "HOST:PORT" or "unix:/path"; closed at once at the end, whatever is still unsent."""
     if address.startswith("unix:"):
-        reader, writer = await asyncio.open_unix_connection(
-            address.removeprefix("unix:"), limit=MAX_HEAD
-        )
+        with _socket_at(address.removeprefix("unix:")) as path:
+            reader, writer = await asyncio.open_unix_connection(path, limit=MAX_HEAD)
     else:
         host, _, port = address.rpartition(":")
         reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), limit=MAX_HEAD)
@@ -80,6 +81,26 @@ async def connection(
             writer.transport.abort()
         else:
             writer.close()
+
+
+@contextlib.contextmanager
+def _socket_at(path: str) -> Iterator[str]:
+    """What to connect to. Raises OSError, HttpTrouble.
+
+    The directory may be the app's, and we are root: a link of the app's would have us say our request,
+    and show the answer, to a socket that the app's user may not open (of Docker, of another app).
+    """
+    handle = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISLNK(found.st_mode):
+            yield f"/proc/self/fd/{handle}"
+        elif found.st_uid in (0, os.geteuid()):
+            yield path
+        else:
+            raise HttpTrouble(f"{path} is a link of another user's, and no socket")
+    finally:
+        os.close(handle)
 
 
 def _request(method: str, path: str, headers: tuple[tuple[str, str], ...], body: bytes) -> bytes:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
+from collections.abc import Callable
 
 from reld.unpack import archive, trees
+from reld.unpack.claim import Moved
 
 KEEPERS = frozenset({".keep", ".gitkeep", ".gitignore", ".empty"})
 """A directory with nothing but these is there because git keeps no empty ones."""
@@ -21,28 +24,20 @@ class SharedError(Exception):
 
 
 class Shared:
-    """`at`: where shared things live. `undo` takes back what was moved there."""
+    """`release`: where it is now. `inside`: the way there from its top. `at`: where shared things live.
+    `note` is told what is about to be moved there, so that it can be taken back.
+    """
 
-    def __init__(self, release: str, at: str) -> None:
+    def __init__(self, release: str, inside: str, at: str, note: Callable[[Moved], None]) -> None:
         self._release = release
+        self._inside = inside
         self._at = at
-        self._moved: list[tuple[str, str]] = []
+        self._note = note
 
     def link(self, names: tuple[str, ...]) -> None:
         """Raises SharedError, OSError."""
         for name in names:
             self._link(tuple(name.split("/")), name)
-
-    def undo(self) -> None:
-        """Raises nothing: it is called when something else has failed already."""
-        for ours, theirs in reversed(self._moved):
-            try:
-                if os.path.islink(theirs):
-                    os.unlink(theirs)
-                shutil.move(ours, theirs)
-            except OSError:
-                continue
-        self._moved.clear()
 
     def _link(self, parts: tuple[str, ...], name: str) -> None:
         ours, theirs = os.path.join(self._at, name), os.path.join(self._release, name)
@@ -79,6 +74,22 @@ class Shared:
                 f"leave it out: tar --exclude=./{name} …",
             )
         else:
-            os.makedirs(os.path.dirname(ours), 0o755, exist_ok=True)
-            shutil.move(theirs, ours)
-            self._moved.append((ours, theirs))
+            self._move(ours, theirs, os.path.join(self._inside, name))
+
+    def _move(self, ours: str, theirs: str, link: str) -> None:
+        os.makedirs(os.path.dirname(ours), 0o755, exist_ok=True)
+        self._note(Moved(ours, os.lstat(theirs).st_ino, link))
+        try:
+            os.rename(theirs, ours)
+            return
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        aside = os.path.join(os.path.dirname(ours), trees.hidden(os.path.basename(ours)))
+        os.mkdir(aside, 0o700)
+        self._note(Moved(aside, os.lstat(aside).st_ino, link))
+        copy = os.path.join(aside, "copy")
+        shutil.move(theirs, copy)
+        self._note(Moved(ours, os.lstat(copy).st_ino, link))
+        os.rename(copy, ours)
+        os.rmdir(aside)

@@ -12,7 +12,6 @@ may come of it then.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import pwd
@@ -28,19 +27,13 @@ from typing import Any
 if not __package__:  # a program, see above: what it needs of reld is beside it
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from reld.unpack import archive, trees
+from reld.unpack import archive, claim, trees
+from reld.unpack.coming import Coming, Failed
 from reld.unpack.shared import Shared, SharedError
 
-MARKER = ".relctl"
 LOOK_EVERY = 0.2
 """Seconds between two looks whether reld is still there."""
 _ARCHIVE, _RELD, _PERSON = 0, 1, 2
-
-
-class _Failed(Exception):
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 class _Abandoned(Exception):
@@ -74,13 +67,13 @@ def main() -> int:
             case "unpack":
                 told = _unpack(order)
             case "sweep":
-                trees.sweep(order["parent"])
+                claim.sweep(order["parent"])
                 told = {}
             case _:
                 told = {"removed": _remove(order["parent"], order["names"])}
     except _Abandoned:
         return 1
-    except _Failed as failed:
+    except Failed as failed:
         return _tell({"error": str(failed), "hint": failed.hint}, 1)
     return _tell({"done": told}, 0)
 
@@ -92,36 +85,22 @@ def _tell(told: dict[str, Any], code: int) -> int:
 
 
 def _unpack(order: dict[str, Any]) -> dict[str, Any]:
-    parent, name = order["parent"], order["name"]
+    parent = order["parent"]
     began = time.monotonic()
-    place, lock = _own_place(parent, name)
-    shared: Shared | None = None
     try:
-        release = os.path.join(place, order["inside"]) if order["inside"] else place
-        os.makedirs(release, 0o755, exist_ok=True)
-        taken = _take_archive(release, order["most"])
-        shared = Shared(release, order["shared_at"])
-        _share(shared, tuple(order["shared"]), order["shared_at"])
-        for command in order["build"]:
-            _build(command, release)
-        _refuse_taken(parent, name)
-        trees.sync(place)
-        _mark(place, order["release"])
-        _go_on()
-        # An empty directory that somebody makes in this moment is all that this could replace.
-        os.rename(place, os.path.join(parent, name))
-        trees.sync_directory(parent)
-    except (_Failed, _Abandoned):
-        _clean(shared, place)
-        raise
+        coming = Coming(parent, order["name"])
     except OSError as error:
-        _clean(shared, place)
+        raise _trouble(error, parent) from None
+    try:
+        taken = _put(coming, order)
+    except OSError as error:
+        coming.discard()
         raise _trouble(error, parent) from None
     except BaseException:
-        _clean(shared, place)
+        coming.discard()
         raise
     finally:
-        os.close(lock)
+        os.close(coming.lock)
     return {
         "entries": taken.entries,
         "bytes": taken.size,
@@ -129,34 +108,20 @@ def _unpack(order: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _clean(shared: Shared | None, place: str) -> None:
-    if shared is not None:
-        shared.undo()
-    trees.remove(place)
-
-
-def _own_place(parent: str, name: str) -> tuple[str, int]:
-    """A new hidden directory, and the lock that keeps it from being swept."""
-    _refuse_taken(parent, name)
-    try:
-        trees.sweep(parent)
-        while True:
-            place = os.path.join(parent, trees.hidden(name))
-            os.mkdir(place, 0o755)
-            lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if os.path.isdir(place):  # nobody swept it in between
-                return place, lock
-            os.close(lock)
-    except OSError as error:
-        raise _trouble(error, parent) from None
-
-
-def _refuse_taken(parent: str, name: str) -> None:
-    if os.path.lexists(os.path.join(parent, name)):
-        raise _Failed(
-            f"{os.path.join(parent, name)} is there already", "releases are never changed"
-        )
+def _put(coming: Coming, order: dict[str, Any]) -> archive.Taken:
+    inside, at = order["inside"], order["shared_at"]
+    release = os.path.join(coming.top, inside) if inside else coming.top
+    os.makedirs(release, 0o755, exist_ok=True)
+    taken = _take_archive(release, order["most"])
+    _share(Shared(release, inside, at, coming.note), tuple(order["shared"]), at)
+    if order["build"]:
+        coming.appear()  # what builds write down has the path that it will have
+        for command in order["build"]:
+            _build(command, os.path.join(coming.top, inside).rstrip("/"), coming)
+    coming.finish(order["release"])
+    _go_on()
+    coming.complete()
+    return taken
 
 
 def _take_archive(release: str, most: int) -> archive.Taken:
@@ -164,13 +129,13 @@ def _take_archive(release: str, most: int) -> archive.Taken:
     try:
         return archive.unpack(_Input(), root, most)
     except archive.TROUBLE as error:
-        raise _Failed(f"the archive is refused: {archive.shown(str(error), 300)}") from None
+        raise Failed(f"the archive is refused: {archive.shown(str(error), 300)}") from None
     except OSError as error:
         if error.errno is None:  # gzip's own: bad magic, wrong checksum
             why = archive.shown(str(error), 300)
-            raise _Failed(f"the archive is refused: {why}") from None
+            raise Failed(f"the archive is refused: {why}") from None
         if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.EISDIR):
-            raise _Failed(
+            raise Failed(
                 "the archive is refused: two of its entries are in each other's way"
             ) from None
         raise
@@ -182,15 +147,15 @@ def _share(shared: Shared, names: tuple[str, ...], at: str) -> None:
     try:
         shared.link(names)
     except SharedError as error:
-        raise _Failed(str(error), error.hint) from None
+        raise Failed(str(error), error.hint) from None
     except PermissionError:
-        raise _Failed(
+        raise Failed(
             f"user {_user()} may not make what is shared in {at}",
             f"as root: install -d -o {_user()} {at}",
         ) from None
 
 
-def _build(command: list[str], release: str) -> None:
+def _build(command: list[str], release: str, coming: Coming) -> None:
     words = shlex.join(command)
     with suppress(OSError):
         os.write(_PERSON, f"$ {words}\n".encode("utf-8", "replace"))
@@ -202,23 +167,26 @@ def _build(command: list[str], release: str) -> None:
             stdout=_PERSON,
             stderr=_PERSON,
             process_group=0,
+            pass_fds=(coming.lock,),
         )
     except OSError as error:
-        raise _Failed(f"the build cannot run {words}: {error.strerror}") from None
+        raise Failed(f"the build cannot run {words}: {error.strerror}") from None
     try:
         while True:
             with suppress(subprocess.TimeoutExpired):
                 code = building.wait(LOOK_EVERY)
                 break
+            coming.hold()
             _go_on()
     except BaseException:
         with suppress(ProcessLookupError):
             os.killpg(building.pid, signal.SIGKILL)
         building.wait()
         raise
+    coming.hold()
     if code != 0:
         how = f"exit code {code}" if code > 0 else f"signal {-code}"
-        raise _Failed(f"the build failed: {words} ended with {how}", "what it said is above")
+        raise Failed(f"the build failed: {words} ended with {how}", "what it said is above")
 
 
 def _go_on() -> None:
@@ -227,19 +195,6 @@ def _go_on() -> None:
     look.register(_RELD, 0)
     if look.poll(0):
         raise _Abandoned
-
-
-def _mark(place: str, release: str) -> None:
-    """So that it may be pruned one day: what has no marker was not made here."""
-    path = os.path.join(place, MARKER)
-    with suppress(FileNotFoundError):
-        os.unlink(path)  # of a build that copied an older release
-    marker = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-    with open(marker, "w", encoding="ascii") as file:
-        json.dump({"release": release, "unpacked": round(time.time(), 3)}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    trees.sync_directory(place)
 
 
 def _remove(parent: str, names: list[str]) -> list[str]:
@@ -255,21 +210,21 @@ def _remove(parent: str, names: list[str]) -> list[str]:
     return removed
 
 
-def _trouble(error: OSError, parent: str) -> _Failed:
+def _trouble(error: OSError, parent: str) -> Failed:
     user = _user()
     if error.errno in (errno.EACCES, errno.EPERM, errno.ENOENT) and not os.access(parent, os.W_OK):
-        return _Failed(
+        return Failed(
             f"user {user} may not write to {parent}", f"as root: install -d -o {user} {parent}"
         )
     if error.errno == errno.EROFS:
-        return _Failed(
+        return Failed(
             f"{parent} is read-only for the app's units",
             f"add ReadWritePaths={parent} to the app's sandbox, or mount it writable",
         )
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _Failed(f"the disk is full: {parent}", f"df -h {parent}; relctl releases")
+        return Failed(f"the disk is full: {parent}", f"df -h {parent}; relctl releases")
     where = f"{error.filename}: " if isinstance(error.filename, str) else ""
-    return _Failed(f"{where}{error.strerror or error}", f"ls -la {parent}")
+    return Failed(f"{where}{error.strerror or error}", f"ls -la {parent}")
 
 
 def _user() -> str:

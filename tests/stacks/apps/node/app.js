@@ -14,6 +14,9 @@ const assets = JSON.parse(readFileSync("public/manifest.json", "utf8"));
 
 export const app = express();
 
+// Aborted when this process is to end: what would go on forever ends then.
+export const stopping = new AbortController();
+
 app.use(session({ name: "board", keys: [process.env.SECRET], sameSite: "lax" }));
 app.use(express.urlencoded({ extended: false }));
 app.use(express.static("public"));
@@ -96,7 +99,7 @@ app.get("/events", async (request, response) => {
     "X-Accel-Buffering": "no", // nginx passes it on at once
   });
   response.flushHeaders();
-  while (!response.destroyed && !response.writableEnded) {
+  while (!response.destroyed && !stopping.signal.aborted) {
     for (const post of await after(last)) {
       response.write(`id: ${post.id}\ndata: ${JSON.stringify(post)}\n\n`);
       last = post.id;
@@ -108,4 +111,5 @@ app.get("/events", async (request, response) => {
     }
     await sleep(LOOK);
   }
+  response.end();
 });

@@ -17,6 +17,10 @@ const {
   "INSERT INTO mailer (release, refused) VALUES ($1, $2) RETURNING id",
   [process.env.RELCTL_RELEASE, !alone],
 );
+if (!alone) {
+  console.error("another mailer is at it");
+  process.exit(1);
+}
 
 while (!over) {
   const { rows } = await client.query("SELECT id FROM posts WHERE mails = 0 ORDER BY id LIMIT 1");

@@ -27,6 +27,12 @@ final class Shop implements HttpHandler {
     @Override
     public void handle(HttpExchange exchange) throws IOException {
         try (exchange) {
+            answer(exchange);
+        }
+    }
+
+    private void answer(HttpExchange exchange) throws IOException {
+        try {
             var path = exchange.getRequestURI().getPath();
             var form = form(exchange);
             if (path.equals("/")) {

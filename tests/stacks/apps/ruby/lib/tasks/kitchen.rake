@@ -1,0 +1,4 @@
+desc "Serves what was ordered"
+task kitchen: :environment do
+  Kitchen.open
+end
