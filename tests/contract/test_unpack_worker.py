@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import psutil
 import pytest
 
 from reld.unpack import claim, trees
@@ -266,12 +267,24 @@ Stop = Callable[[Site], Iterator[subprocess.Popen[bytes]]]
 
 
 def kill(worker: subprocess.Popen[bytes]) -> None:
-    """With what it builds, as reld does."""
-    for pid in Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split():
-        os.kill(int(pid), 9)
+    """With all that it builds with, as reld does: none of them holds the lock any more."""
+    builders = psutil.Process(worker.pid).children()
+    for builder in builders:
+        builder.suspend()
+        builders = [*builders, *builder.children(recursive=True)]
+    for builder in builders:
+        builder.kill()
     worker.kill()
     worker.wait()
+    wait_for(lambda: all(over(builder) for builder in builders), 10, "a builder lives")
     close(worker)
+
+
+def over(process: psutil.Process) -> bool:
+    """Maybe not yet reaped by whoever inherited it."""
+    with suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_ZOMBIE
+    return True
 
 
 STAGES = {"archive": stopped_at_archive, "build": stopped_at_build}

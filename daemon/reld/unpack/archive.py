@@ -95,7 +95,7 @@ def unpack(source: Source, root: int, most: int, most_entries: int = MOST_ENTRIE
             path = parts(entry.name)
             if entry.sparse is not None or entry.type not in TAKEN:
                 raise ArchiveError(f"{shown(entry.name)} is neither a file, a directory nor a link")
-            if len(path) != 1 or path[0] not in OURS:
+            if not path or path[0] not in OURS:
                 _place(archive, entry, root, path, links)
                 made = made or bool(path)
             archive.members = []  # type: ignore[attr-defined]  # else it remembers all of them

@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -96,13 +97,25 @@ def _sync_one(path: str) -> None:
 
 
 def remove(top: str) -> None:
-    """Removes it as far as possible; what builds made read-only, too."""
-    for here, names, _ in os.walk(top):
-        for path in (here, *(os.path.join(here, name) for name in names)):
-            with suppress(OSError):
-                if stat.S_ISDIR(os.lstat(path).st_mode):
-                    os.chmod(path, 0o700)
-    with suppress(OSError):
-        if not stat.S_ISDIR(os.lstat(top).st_mode):
+    """Removes it as far as possible; what builds made read-only, too. A link goes, not what it leads to."""
+    if not _is_directory(top):
+        with suppress(OSError):
             os.unlink(top)
-    shutil.rmtree(top, ignore_errors=True)
+        return
+    with suppress(RecursionError):
+        for here, names, _ in os.walk(top):
+            for path in (here, *(os.path.join(here, name) for name in names)):
+                with suppress(OSError):
+                    if _is_directory(path):
+                        os.chmod(path, 0o700)
+        shutil.rmtree(top, ignore_errors=True)
+    if os.path.lexists(top):  # deeper than Python goes down
+        with suppress(OSError):
+            for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
+                subprocess.run([*command, "--", top], capture_output=True, check=False)
+
+
+def _is_directory(path: str) -> bool:
+    with suppress(OSError):
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    return False
