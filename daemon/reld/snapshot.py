@@ -119,7 +119,7 @@ class Seat:
 
     @property
     def port(self) -> str:
-        """ "" for a worker; that of an instance with a socket is in the socket's path alone."""
+        """Empty for a worker; that of an instance with a socket is in the socket's path alone."""
         return leased(self.address)
 
     @property

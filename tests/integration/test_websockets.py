@@ -193,3 +193,32 @@ def test_a_reld_that_was_killed_goes_on_where_it_was(rig: Rig):
     told = rig.receipt(number)["drain"]
     assert told["cut"] == 0
     assert 35 <= told["closed"] <= 40
+
+
+def test_an_instance_that_changes_places_lets_its_websockets_go_one_by_one():
+    paced = 'websockets = { keep = "100ms", close_over = "1s" }\ntimeout = "1s"'
+    rest = fast(steps=[100], surge=1, bake="0s", drain="200ms", drain_max="60s")
+    mix = Mix(keepalive=4, oneshot=4, http2=0, websockets=0)
+    with Rig(instances=3, gate=paced, rest=rest) as rig:
+        rig.live_v1("v2")
+        with Clients(rig.listen, 12) as clients, LoadInThread(rig.listen, None, mix) as load:
+            load.wait_for(20)
+            began = time.monotonic()
+            begun = rig.relctl_begun("switch", "v2", "--json")
+            rig.wait_status(
+                lambda s: s["rollout"] and "of v1 after 0.2 s" in (s["rollout"]["waiting"] or "")
+            )
+            out, err = begun.communicate(timeout=60)
+            assert begun.returncode == 0, out + err
+            assert time.monotonic() - began < 30
+            summary = load.stop()
+            wait_for(lambda: clients.on("v2") == 12, 10, "not all have come back")
+            assert not clients.failures
+            ends = [e for e in clients.ends if e.release == "v1"]
+            assert len(ends) >= 12
+            moments = {round(e.at, 1) for e in ends}
+            assert len(moments) >= 8, sorted(moments)  # three instances leave
+        assert not summary.whole.failed, summary.text()
+        told = rig.receipt(2)["drain"]
+        assert told["cut"] == 0
+        assert told["closed"] >= 12

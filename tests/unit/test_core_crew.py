@@ -10,10 +10,19 @@ import pytest
 from reld.core import commands as c
 from reld.core import events as ev
 from reld.core import exchange
-from reld.core.effects import CountDrain, MoveLanes, ProveReady, Spawn, moves_lanes_back, todo
+from reld.core.effects import (
+    CloseStreams,
+    CountDrain,
+    MoveLanes,
+    ProveReady,
+    Spawn,
+    moves_lanes_back,
+    todo,
+)
 from reld.core.events import End
 from reld.core.model import Color, Counts, InstanceState, Kind, Outcome, Phase, State
-from reld.core.policy import Policy, SlotPolicy
+from reld.core.pacing import GRACE
+from reld.core.policy import Policy, SlotPolicy, StreamPolicy
 from reld.core.surge import EASE
 from reld.core.turns import lanes_back
 from tests.unit.core_driver import POLICY, Driver, steady, with_policy
@@ -132,6 +141,67 @@ def test_what_has_not_drained_is_given_up_after_drain_max():
         without=(CountDrain,),
     )
     assert driver.now == begun + SURGE.drain_max
+
+
+def thinning(policy: Policy, streams: StreamPolicy | None) -> Driver:
+    """An old instance has left the gate; old workers live, for connections to others."""
+    driver = switching(replace(policy, streams=streams, gate_timeout=40.0)).to(Phase.SHIFTING)
+    walked(driver, lambda s: s.rollout is not None and s.rollout.thinning is not None)
+    return driver
+
+
+def told_to_stop(driver: Driver) -> float:
+    """Seconds after the instance has left the gate."""
+    begun = driver.rollout.thinning.at
+    driver.until(
+        lambda s: s.blue is not None and s.blue.instances[3].state == "stopping", without=_COUNT
+    )
+    return driver.now - begun
+
+
+def closes(driver: Driver) -> list[CloseStreams]:
+    return [e for e in todo(driver.state) if isinstance(e, CloseStreams)]
+
+
+def test_where_streams_are_closed_an_instance_does_not_wait_for_those_of_others():
+    driver = thinning(SURGE, StreamPolicy(300.0, 50.0))
+    number, since = driver.rollout.id, driver.rollout.thinning.since
+    assert closes(driver) == [CloseStreams(number, Color.BLUE, since)]
+    driver.tell(ev.DrainCounted(number, since, 2, 1, 2))
+    driver.tell(ev.StreamsClosed(number, 2, 0))
+    driver.tell(ev.DrainCounted(number, since, 0, 1, 0))
+    assert told_to_stop(driver) == 50.0 + GRACE
+    assert not closes(driver)
+    driver.tell(ev.DrainCounted(number, since, 3, 1, 3))  # on its way when it was cancelled
+    assert (driver.rollout.thinning.left, driver.rollout.cut) == (0, 0)
+    driver.until(lambda s: s.rollout is not None and s.rollout.thinning is None)
+    assert (driver.rollout.streams, driver.rollout.streams_most) == (None, 0)
+    at_rest(driver)
+    assert (driver.last.closed, driver.last.cut) == (2, 0)
+
+
+def test_without_the_setting_an_instance_waits_for_the_old_workers_as_ever():
+    driver = thinning(SURGE, None)
+    driver.tell(ev.DrainCounted(driver.rollout.id, driver.rollout.thinning.since, 0, 1, 0))
+    assert not closes(driver)
+    assert told_to_stop(driver) == SURGE.drain_max
+
+
+def test_what_an_instance_that_leaves_waits_for_is_told_once():
+    driver = thinning(SURGE, None)
+    number, since = driver.rollout.id, driver.rollout.thinning.since
+    driver.tell(ev.DrainCounted(number, since, 4, 1))
+    assert not driver.rollout.waiting
+    driver.wait(SURGE.drain)
+    told = (
+        f"4 connections to instance 3 of v1 after {SURGE.drain:g} s: "
+        f"at most {SURGE.drain_max:g} s for what they have begun"
+    )
+    assert driver.rollout.waiting == told
+    driver.tell(ev.DrainCounted(number, since, 1, 1))
+    assert driver.rollout.waiting == told
+    told_to_stop(driver)
+    assert not driver.rollout.waiting
 
 
 @pytest.mark.parametrize("share", [25, 50])

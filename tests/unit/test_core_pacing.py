@@ -8,7 +8,7 @@ import pytest
 
 from reld.core import events as ev
 from reld.core import pacing
-from reld.core.model import Color, Kind, Phase, Rollout
+from reld.core.model import Color, Kind, Phase, Rollout, Thinning
 from reld.core.policy import Policy, StreamPolicy
 
 POLICY = Policy(drain_max=100.0, streams=StreamPolicy(keep=60.0, close_over=30.0))
@@ -25,6 +25,13 @@ FORTH = Rollout(
     drain_since=1000.0,
 )
 BACK = replace(FORTH, leaving=Color.GREEN)
+CHANGING = replace(
+    FORTH,
+    phase=Phase.SHIFTING,
+    leaving=None,
+    drain_since=None,
+    thinning=Thinning(Color.BLUE, 7, 1000.0, left=0),
+)
 
 
 def test_they_are_kept_and_then_closed_evenly():
@@ -94,3 +101,29 @@ def test_the_drain_waits_for_what_an_old_worker_could_still_bring_for_a_second_t
     assert not pacing.streams_over(patient, 1096.0)  # all streams were closed by 1090
     assert pacing.streams_over(patient, 1097.0)
     assert pacing.streams_over(replace(patient, leaving=Color.GREEN), 1012.0)
+
+
+def test_an_instance_that_changes_places_keeps_nobody():
+    assert pacing.window(CHANGING) == (1000.0, 1030.0)
+    assert pacing.window(replace(CHANGING, phase=Phase.RETURNING)) == (1000.0, 1010.0)
+    hasty = replace(CHANGING, policy=replace(POLICY, drain_max=20.0))
+    assert pacing.window(hasty) == (1000.0, 1020.0)
+    as_ever = replace(CHANGING, policy=replace(POLICY, streams=None))
+    assert (pacing.window(as_ever), pacing.over_at(as_ever)) == (None, None)
+
+
+def test_an_instance_changes_places_once_its_streams_were_closed_and_nothing_can_come_any_more():
+    free = replace(CHANGING, policy=replace(POLICY, gate_timeout=40.0))
+    assert not pacing.streams_over(free, 1041.0)
+    assert pacing.streams_over(free, 1042.0)
+    assert pacing.streams_over(replace(free, phase=Phase.RETURNING), 1012.0)
+    for left in (1, None):
+        uncertain = replace(free, thinning=replace(CHANGING.thinning, left=left))
+        assert not pacing.streams_over(uncertain, 1050.0)
+
+
+def test_what_an_instance_that_changes_places_loses_is_counted_until_it_is_told_to_stop():
+    rollout = pacing.noted(pacing.counted(CHANGING, 4), ev.StreamsClosed(1, 1, 3))
+    assert (rollout.closed, rollout.streams, rollout.streams_most) == (1, 3, 4)
+    late = replace(rollout, thinning=replace(CHANGING.thinning, over=True))
+    assert pacing.noted(late, ev.StreamsClosed(1, 1, 2)) is late

@@ -21,7 +21,7 @@ def of_socket(place: str, port: int) -> str:
 
 
 def socket_path(address: str) -> str:
-    """ "" for what is no Unix socket."""
+    """Empty for what is no Unix socket."""
     return address.removeprefix(_UNIX) if address.startswith(_UNIX) else ""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reld.core import pacing
 from reld.core.instances import put_slot
 from reld.core.model import Color, InstanceState, Kind, Phase, Rollout, Slot, State
 from reld.core.parking import put, started, thinned, waiting, with_spares
@@ -107,7 +108,9 @@ def alarms(rollout: Rollout) -> list[float]:
         return []
     times = [rollout.crew_at + policy.slot.ready_deadline]
     if thinning is not None:
-        times += [thinning.at + policy.drain, thinning.at + policy.drain_max]
+        over = pacing.over_at(rollout)
+        times += [thinning.at + policy.drain, thinning.at + pacing.patience(rollout)]
+        times += [] if over is None else [over]
     return times
 
 

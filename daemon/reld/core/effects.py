@@ -269,12 +269,10 @@ def _of_rollout(rollout: Rollout) -> set[Effect]:
     if rollout.moved and (rollout.unsure or rollout.share != rollout.wanted_share):
         back = rollout.phase is Phase.RETURNING
         effects.add(MoveLanes(rollout.id, rollout.wanted_share, back))
-    if rollout.thinning is not None and rollout.phase in (Phase.SHIFTING, Phase.RETURNING):
-        effects.add(CountDrain(rollout.id, rollout.thinning.color, rollout.thinning.since))
+    if rollout.thins is not None and not rollout.thins.over:
+        effects |= _of_drain(rollout, rollout.thins.color, rollout.thins.since)
     if rollout.phase is Phase.DRAINING and rollout.leaving and rollout.drain_since is not None:
-        effects.add(CountDrain(rollout.id, rollout.leaving, rollout.not_named_since))
-        if rollout.policy.streams is not None:
-            effects.add(CloseStreams(rollout.id, rollout.leaving, rollout.not_named_since))
+        effects |= _of_drain(rollout, rollout.leaving, rollout.not_named_since)
     if rollout.kind is Kind.EJECT:
         effects |= _of_eject(rollout)
     counted = rollout.stop_first and rollout.phase in (Phase.STARTING, Phase.PROVING)
@@ -284,6 +282,13 @@ def _of_rollout(rollout: Rollout) -> set[Effect]:
         effects |= _of_finding(rollout)
     if rollout.shadow.on and not (mirrors(rollout) and rollout.shadow.since is not None):
         effects.add(SetShadow(rollout.id, mirrors(rollout)))
+    return effects
+
+
+def _of_drain(rollout: Rollout, color: Color, since: int) -> set[Effect]:
+    effects: set[Effect] = {CountDrain(rollout.id, color, since)}
+    if rollout.policy.streams is not None:
+        effects.add(CloseStreams(rollout.id, color, since))
     return effects
 
 

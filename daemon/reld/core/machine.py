@@ -207,10 +207,13 @@ def _of_rollout(state: State, rollout: Rollout, event: _RolloutEvent, at: float)
             return replace(state, rollout=moved, lanes_trouble="")
         case LanesStuck(detail=detail):
             return replace(state, lanes_trouble=detail)
-        case DrainCounted(since=since) if rollout.thinning and rollout.thinning.since == since:
+        case DrainCounted(since=since) if rollout.thins and rollout.thins.since == since:
+            if rollout.thins.over:
+                return state
             drained = event.connections + event.workers == 0
-            thinning = replace(rollout.thinning, drained=drained, left=event.connections)
-            return replace(state, rollout=replace(rollout, thinning=thinning))
+            thinning = replace(rollout.thins, drained=drained, left=event.connections)
+            counted = replace(rollout, thinning=thinning)
+            return replace(state, rollout=pacing.counted(counted, event.streams))
         case DrainCounted(since=since, connections=connections, workers=workers):
             if rollout.phase is not Phase.DRAINING or since != rollout.not_named_since:
                 return state

@@ -384,14 +384,15 @@ class Shadow:
 class Thinning:
     """The spare instances of a slot drain. `since`: the first generation that names none of them.
 
-    `left`: connections at the last count.
+    `left`: connections at the last count. `over`: they were told to stop, nothing is counted any more.
     """
 
     color: Color
     since: int
     at: float
     drained: bool = False
-    left: int = 0
+    left: int | None = None
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -479,6 +480,11 @@ class Rollout:
     green: Counts = Counts()
     marks: tuple[Mark, ...] = ()
     worker_moves: tuple[WorkerMove, ...] = ()
+
+    @property
+    def thins(self) -> Thinning | None:
+        """What drains, while instances change places."""
+        return self.thinning if self.phase in (Phase.SHIFTING, Phase.RETURNING) else None
 
     @property
     def awaits_approval(self) -> bool:

@@ -36,15 +36,15 @@ class Pace:
 
 def window(rollout: Rollout) -> tuple[float, float] | None:
     """From when until when they are closed; None: not at all, they are cut when the drain ends."""
-    policy = rollout.policy.streams
-    if policy is None or rollout.drain_since is None:
+    policy, begun = rollout.policy.streams, _begun(rollout)
+    if policy is None or begun is None:
         return None
     back = _back(rollout)
     over = min(policy.close_over, BACK_OVER) if back else policy.close_over
     over = min(over, rollout.policy.drain_max)  # a person may have wanted it shorter this time
-    keep = 0.0 if back or _alone(rollout) else min(policy.keep, rollout.policy.drain_max - over)
-    since = rollout.drain_since + keep
-    return since, since + over
+    awaited = back or _alone(rollout) or rollout.thins is not None
+    keep = 0.0 if awaited else min(policy.keep, rollout.policy.drain_max - over)
+    return begun + keep, begun + keep + over
 
 
 def pace(rollout: Rollout, count: int, at: float) -> Pace | None:
@@ -74,7 +74,8 @@ def counted(rollout: Rollout, streams: int | None) -> Rollout:
 
 
 def noted(rollout: Rollout, event: StreamsClosed | StreamsStay) -> Rollout:
-    if rollout.phase is not Phase.DRAINING:
+    thins = rollout.thins is not None and not rollout.thins.over
+    if rollout.phase is not Phase.DRAINING and not thins:
         return rollout
     if isinstance(event, StreamsStay):
         return replace(rollout, warning=rollout.warning or event.detail)
@@ -82,7 +83,14 @@ def noted(rollout: Rollout, event: StreamsClosed | StreamsStay) -> Rollout:
 
 
 def streams_over(rollout: Rollout, at: float) -> bool:
-    """All were closed in time, and nothing that matters can come to the slot any more.
+    """All were closed in time, and nothing that matters can come any more: see `over_at`."""
+    over, thinning = over_at(rollout), rollout.thins
+    left = rollout.left if thinning is None else thinning.left
+    return over is not None and left == 0 and at >= over
+
+
+def over_at(rollout: Rollout) -> float | None:
+    """From when on a slot or spare instances that no connection is left to need not wait for anything.
 
     Old workers of the gate that are still there serve long connections of the other slot, for as long as
     their clients like: the drain does not wait for those. Such a worker takes no new request (its
@@ -92,14 +100,21 @@ def streams_over(rollout: Rollout, at: float) -> bool:
     with it is over the slot stays; not after going back, where "here" is what was too bad to serve.
     A stream that has not begun may wait for longer; its client comes again.
     """
-    times = None if _alone(rollout) else window(rollout)
-    if times is None or rollout.drain_since is None or rollout.left != 0:
-        return False
+    times, begun = None if _alone(rollout) else window(rollout), _begun(rollout)
+    if times is None or begun is None:
+        return None
     tried = 0.0 if _back(rollout) else rollout.policy.gate_timeout
-    return at >= max(times[1], rollout.drain_since + tried) + GRACE
+    return max(times[1], begun + tried) + GRACE
+
+
+def _begun(rollout: Rollout) -> float | None:
+    """When what drains now was no longer exposed."""
+    return rollout.drain_since if rollout.thins is None else rollout.thins.at
 
 
 def _back(rollout: Rollout) -> bool:
+    if rollout.thins is not None:
+        return rollout.phase is Phase.RETURNING
     return rollout.leaving is not None and rollout.leaving is rollout.candidate
 
 

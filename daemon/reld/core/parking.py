@@ -15,6 +15,7 @@ from reld.core.model import (
     State,
     Thinning,
 )
+from reld.core.pacing import patience, streams_over
 from reld.core.routing import Role, named, role
 from reld.core.surge import Plan
 
@@ -34,7 +35,7 @@ def thinned(state: State, rollout: Rollout, slot: Slot, at: float) -> State | No
     """Spare instances: out of the gate, drained, stopped, parked. None: none is left."""
     spare = [i for i in slot.instances if i.spare and i.state is not InstanceState.PARKED]
     if not spare:
-        done = replace(rollout, thinning=None)
+        done = replace(rollout, thinning=None, streams=None, streams_most=0)
         return None if rollout.thinning is None else put(state, done)
     if all(i.state in _ENDING for i in spare):
         late_at = max((i.deadline or 0.0) for i in spare)
@@ -46,16 +47,44 @@ def thinned(state: State, rollout: Rollout, slot: Slot, at: float) -> State | No
     thinning = rollout.thinning
     if thinning is None or thinning.color is not slot.color:
         begun = Thinning(slot.color, state.gate.verified.generation, at)
-        return put(state, replace(rollout, thinning=begun, waiting=""))
+        fresh = replace(rollout, thinning=begun, streams=None, streams_most=0, waiting="")
+        return put(state, fresh)
     served = any(i.was_ready for i in spare)
     drained_for = at - thinning.at
-    patient = drained_for < rollout.policy.drain_max and not rollout.promoted
+    patient = drained_for < patience(rollout) and not rollout.promoted
     if served and drained_for < rollout.policy.drain:
         return state
-    if served and patient and not thinning.drained:
-        return state
-    cut = rollout.cut + (thinning.left if served else 0)
-    return put(put_slot(state, stop_spare(slot, at)), replace(rollout, cut=cut))
+    if served and patient and not thinning.drained and not streams_over(rollout, at):
+        return waiting(state, rollout, _still_there(rollout, slot, spare, thinning))
+    stopped = replace(
+        rollout,
+        thinning=replace(thinning, over=True),
+        cut=rollout.cut + ((thinning.left or 0) if served else 0),
+        waiting="",
+    )
+    return put(put_slot(state, stop_spare(slot, at)), stopped)
+
+
+def drain_of(slot: Slot, rollout: Rollout | None) -> list[str]:
+    """The addresses that drain now: of the spare ones while instances change places, else of all."""
+    some = rollout is not None and rollout.thins is not None
+    return [i.address for i in slot.instances if i.spare or not some]
+
+
+def _still_there(rollout: Rollout, slot: Slot, spare: list[Instance], thinning: Thinning) -> str:
+    """Why their drain goes on, as it was when `drain` was over: a count for each moment is no news."""
+    policy, plural = rollout.policy, "s" if len(spare) > 1 else ""
+    numbers = ", ".join(str(i.index) for i in spare)
+    where = (
+        f"to instance{plural} {numbers} of {slot.release} after {policy.drain:g} s: "
+        f"at most {policy.drain_max:g} s for what they have begun"
+    )
+    if rollout.waiting.endswith(where):
+        return rollout.waiting
+    if not thinning.left:
+        return f"the gate may still send requests {where}"
+    left = "1 connection" if thinning.left == 1 else f"{thinning.left} connections"
+    return f"{left} {where}"
 
 
 def started(state: State, color: Color, room: int) -> State:

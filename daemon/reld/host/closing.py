@@ -10,6 +10,7 @@ from reld.clock import boottime
 from reld.core.events import StreamsClosed, StreamsStay
 from reld.core.model import Color, State
 from reld.core.pacing import Pace, pace, window
+from reld.core.parking import drain_of
 from reld.engine import Post
 from reld.nginx.gate import Gate
 from reld.nginx.streams import Closing, NotPermitted, Stream, Streams
@@ -38,7 +39,7 @@ class StreamCloser:
         times = window(running)
         if times is not None:
             await asyncio.sleep(max(0.0, times[0] - boottime()))
-            streams = Streams(i.address for i in slot.instances)
+            streams = Streams(drain_of(slot, running))
             try:
                 await self._close_all(rollout, streams, post)
             except NotPermitted as error:

@@ -19,6 +19,7 @@ from reld.core.events import (
     ShieldSet,
 )
 from reld.core.model import Color, Routing, State
+from reld.core.parking import drain_of
 from reld.engine import Post
 from reld.errors import GateError
 from reld.host.closing import StreamCloser
@@ -85,9 +86,7 @@ class Traffic:
 
     async def count_drain(self, rollout: int, color: Color, since: int, post: Post) -> None:
         slot, running = self._state().slot(color), self._state().rollout
-        some = running is not None and running.thinning is not None
-        leaving = () if slot is None else slot.instances
-        addresses = [i.address for i in leaving if i.spare or not some]
+        addresses = [] if slot is None else drain_of(slot, running)
         while True:
             left = self._gate.left(addresses, since)
             streams = connections.streams(addresses)
