@@ -70,13 +70,8 @@ $(STAMP): pyproject.toml requirements/build.txt requirements/dev.txt
 demo: $(STAMP)
 	$(BIN)/python -m tests.bench.demo
 
-# Two at a time: real processes are waited for most of the time, and what only computes fills the gaps.
-# It is told when the others have ended.
 test: $(STAMP)
-	@computed=$$(mktemp); pid=; trap 'kill $$pid 2>/dev/null; rm -f $$computed' EXIT; \
-	nice $(BIN)/python -m pytest tests/unit tests/property tests/sim >$$computed 2>&1 & pid=$$!; \
-	$(BIN)/python -m pytest tests/contract tests/integration; waited=$$?; \
-	wait $$pid; ended=$$?; pid=; cat $$computed; exit $$((waited | ended))
+	$(BIN)/python -m pytest tests/unit tests/property tests/sim tests/contract tests/integration
 
 # Small file systems are mounted, limits lowered and pids chosen: some of it needs root.
 # CRASH="reld_killed parts_killed" are some of it.

@@ -8,7 +8,7 @@ from tests.sim import __main__ as bench
 from tests.sim import stories
 
 CHUNK = 100
-CHUNKS = 20
+CHUNKS = 10
 
 pytestmark = pytest.mark.timeout(300)  # computing only: a busy machine makes it slow, not wrong
 
