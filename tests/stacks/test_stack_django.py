@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.stacks import supplies
+from tests.stacks.postgres import rows
 from tests.stacks.story import Stack, Story
 from tests.stacks.told import Bug, Told, tell
 from tests.vm import machine, roots
@@ -37,13 +36,6 @@ def told(
             story.box.sh("relctl run -- .venv/bin/python manage.py shell < /tmp/users.py")
 
         yield tell(story, BUG, people=people)
-
-
-def rows(story: Story, query: str) -> list[list[Any]]:
-    """As the database tells it; times are ISO 8601."""
-    asked = f"SELECT json_build_array({query.replace(' FROM', ') FROM', 1)}"
-    said = story.box.sh(f'sudo -u postgres psql --tuples-only --no-align web -c "{asked}"')
-    return [json.loads(line) for line in said.splitlines()]
 
 
 def test_no_request_of_any_visitor_is_lost(told: Told):

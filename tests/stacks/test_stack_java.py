@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.stacks.postgres import rows
 from tests.stacks.story import HURRY, Load, Stack, Story
 from tests.stacks.told import WENT_BACK, Bug, Told
 from tests.vm import machine, roots
@@ -81,13 +82,6 @@ def receipts(box: Box) -> list[dict[str, Any]]:
     """Of v6 and v7, as the history has them."""
     known = json.loads(box.sh("relctl history --json"))["rollouts"]
     return [rollout for rollout in known if rollout["to"] in ("v6", "v7")]
-
-
-def rows(story: Story, query: str) -> list[list[Any]]:
-    """As the database tells it; times are ISO 8601."""
-    asked = f"SELECT json_build_array({query.replace(' FROM', ') FROM', 1)}"
-    said = story.box.sh(f'sudo -u postgres psql --tuples-only --no-align web -c "{asked}"')
-    return [json.loads(line) for line in said.splitlines()]
 
 
 def test_no_request_of_any_visitor_is_lost_while_a_jvm_boots_beside_the_other(told: Small):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.stacks import npm
+from tests.stacks.postgres import rows
 from tests.stacks.story import Stack, Story
 from tests.stacks.told import Bug, Told, tell
 from tests.vm import machine, roots
@@ -28,13 +27,6 @@ def told(
 ) -> Iterator[Told]:
     with Story(NODE, request.param, deb, tmp_path_factory.mktemp("laptop")) as story:
         yield tell(story, BUG)
-
-
-def rows(story: Story, query: str) -> list[list[Any]]:
-    """As the database tells it; times are ISO 8601."""
-    asked = f"SELECT json_build_array({query.replace(' FROM', ') FROM', 1)}"
-    said = story.box.sh(f'sudo -u postgres psql --tuples-only --no-align web -c "{asked}"')
-    return [json.loads(line) for line in said.splitlines()]
 
 
 def test_no_request_of_any_visitor_is_lost(told: Told):

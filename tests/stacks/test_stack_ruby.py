@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.stacks.postgres import rows
 from tests.stacks.story import Stack, Story
 from tests.stacks.told import Bug, Told, tell
 from tests.vm import machine, roots
@@ -30,13 +30,6 @@ def told(
 ) -> Iterator[Told]:
     with Story(RUBY, request.param, deb, tmp_path_factory.mktemp("laptop")) as story:
         yield tell(story, BUG)
-
-
-def rows(story: Story, query: str) -> list[list[Any]]:
-    """As the database tells it; times are ISO 8601."""
-    asked = f"SELECT json_build_array({query.replace(' FROM', ') FROM', 1)}"
-    said = story.box.sh(f'sudo -u postgres psql --tuples-only --no-align web -c "{asked}"')
-    return [json.loads(line) for line in said.splitlines()]
 
 
 def noted(told: Told, event: str) -> list[dict[str, Any]]:
