@@ -268,16 +268,26 @@ Stop = Callable[[Site], Iterator[subprocess.Popen[bytes]]]
 
 def kill(worker: subprocess.Popen[bytes]) -> None:
     """With all that it builds with, as reld does: none of them holds the lock any more."""
-    builders = psutil.Process(worker.pid).children()
-    for builder in builders:
-        builder.suspend()
-        builders = [*builders, *builder.children(recursive=True)]
-    for builder in builders:
-        builder.kill()
-    worker.kill()
-    worker.wait()
+    try:
+        builders = stopped(psutil.Process(worker.pid))
+        for builder in builders:
+            with suppress(psutil.NoSuchProcess):
+                builder.kill()
+    finally:
+        worker.kill()
+        worker.wait()
+        close(worker)
     wait_for(lambda: all(over(builder) for builder in builders), 10, "a builder lives")
-    close(worker)
+
+
+def stopped(process: psutil.Process) -> list[psutil.Process]:
+    """It and all below it. Parents first: who is stopped begins none and reaps none."""
+    try:
+        process.suspend()
+        children = process.children()
+    except psutil.NoSuchProcess:
+        return []
+    return [process, *(each for child in children for each in stopped(child))]
 
 
 def over(process: psutil.Process) -> bool:
@@ -370,9 +380,7 @@ def test_killed_at_any_moment_there_is_a_whole_release_or_none(site: Site):
             worker.stdin.close()
             time.sleep(chance.uniform(0.1, 1.5) * takes)
         finally:
-            with suppress(FileNotFoundError):
-                kill(worker)
-            close(worker)
+            kill(worker)
         if (site.releases / name).exists() and claim.left(str(site.releases), name) is None:
             whole += 1
             assert (site.releases / name / "copy/b/data").stat().st_size == 5000
