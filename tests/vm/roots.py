@@ -34,8 +34,8 @@ _SERVER = (
 _SHELLS = ("bash-completion", "zsh", "fish", "man-db")
 # As a user's apt would fetch them, with what these recommend.
 _FETCHED = (
-    "nginx", "python3", "python3-aiohttp", "python3-click", "python3-psutil",
-    "python3-systemd",
+    "nginx", "python3", "python3-aiohttp", "python3-click", "python3-prometheus-client",
+    "python3-psutil", "python3-systemd",
 )  # fmt: skip
 _ONLY_WHERE_IT_IS = ("python3-watchfiles",)
 # For tests that have to run on the machine itself: as its root, beside its systemd.
@@ -46,8 +46,8 @@ _TESTER = (
 _BUILDER = (
     "systemd", "systemd-sysv", "dbus", "build-essential", "debhelper", "dh-python", "lintian",
     "pybuild-plugin-pyproject",
-    "python3-all", "python3-aiohttp", "python3-click", "python3-hatchling", "python3-psutil",
-    "python3-systemd",
+    "python3-all", "python3-aiohttp", "python3-click", "python3-hatchling",
+    "python3-prometheus-client", "python3-psutil", "python3-systemd",
 )  # fmt: skip
 # What the how-tos of packaging/doc install from Debian, beside what relctl needs: tests/stacks.
 _STACKS = {
