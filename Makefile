@@ -5,7 +5,9 @@
 #   make bench  the numbers        make clean  remove what make made
 #   make deb    the Debian package, in dist/
 #   make test-vm   (root) the package in booted machines; SUITES="bookworm trixie noble" with Ubuntu 24.04
+#   make test-page   (root) the dashboard in a headless Chromium; says where its pictures are
 #   make test-stacks   (root) the how-tos of packaging/doc, under load; STACKS="django" is one of them
+#   make test-monitoring   metrics, alert rules and dashboard, judged by promtool
 # Debian packages are installed only where they are missing; the venv only when its inputs change.
 
 # Debian's own Python, whatever else is first in PATH: systemd-python is built against it.
@@ -15,10 +17,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test crash lint bench clean deb test-vm test-stacks
+.PHONY: help venv demo test crash lint bench clean deb test-page test-vm test-stacks test-monitoring
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n 1,9p
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n 1,11p
 
 venv: $(STAMP)
 
@@ -161,6 +163,29 @@ test-stacks: $(STAMP) deb
 stack-%:
 	@RELCTL_VM_SUITES=$(firstword $(subst -, ,$*)) $(BIN)/python -m pytest -p no:cacheprovider -q \
 		tests/stacks/test_stack_$(lastword $(subst -, ,$*)).py
+
+# The dashboard, with rollouts going on under load. Its pictures stay, for people to look at.
+test-page: $(STAMP)
+	@[ "$$(id -u)" = 0 ] || { echo "cannot look as other users: not root; sudo make test-page" >&2; exit 1; }
+	@if ! command -v chromium >/dev/null; then $(call APT_INSTALL, chromium); fi
+	@pictures=$$(mktemp -d -t relctl-pictures-XXXXXX); ended=0; \
+	RELCTL_PICTURES="$$pictures" $(BIN)/python -m pytest -p no:cacheprovider tests/page || ended=$$?; \
+	echo "pictures: $$pictures"; exit $$ended
+
+# promtool judges the scrape of a real reld, the alert rules and every query of the dashboard. It comes out
+# of Debian's package without installing that: nothing is started here.
+PROMTOOL := build/monitoring/usr/bin/promtool
+
+test-monitoring: $(STAMP) $(PROMTOOL)
+	$(PROMTOOL) check rules packaging/monitoring/alerts.yml
+	$(PROMTOOL) test rules packaging/monitoring/alerts.test.yml
+	PROMTOOL=$(CURDIR)/$(PROMTOOL) $(BIN)/python -m tests.monitoring
+
+$(PROMTOOL):
+	@mkdir -p build/monitoring
+	@set -e; place=$$(mktemp -d); trap 'rm -rf "$$place"' EXIT; cd "$$place"; \
+	apt-get -qq -o APT::Sandbox::User=root download prometheus || { echo "cannot fetch Debian's package prometheus: apt-get update" >&2; exit 1; }; \
+	dpkg-deb --extract prometheus_*.deb "$(CURDIR)/build/monitoring"
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 
-from relctl import quick
+from relctl import look, quick
 from relctl.errors import BUG, DETACHED, FAILED, CtlError
 
 TYPE_CHECKING = False
@@ -43,9 +43,7 @@ def entry() -> None:
 
 def _run(arguments: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="replace")  # an arrow is no reason to fail in a latin-1 terminal
+        look.prepare(stream)
     call = quick.understood(arguments)
     if call is not None:
         return quick.run(call)

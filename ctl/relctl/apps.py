@@ -28,7 +28,9 @@ def apps(call: Call, check: bool) -> int:
         rows = [(app, *_row(said)) for app, said in answers.items()]
         click.echo("\n".join(table(("APP", "LIVE", "SLOT", "ROLLOUT", "STATE"), rows)))
     else:
-        click.echo("no app on this machine: relctl.toml(5) says how one is set up", err=True)
+        click.echo(
+            "no app on this machine\n  next: relctl init, which says how one is set up", err=True
+        )
     wrong = any("error" in said or trouble(said) for said in answers.values())
     return WENT_BACK if check and wrong else DONE
 

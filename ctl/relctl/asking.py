@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from relctl.errors import UsageError
 
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 NAME_LENGTH = 64
+APPROVE = "approve"
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -91,22 +93,42 @@ def lock_seconds(text: str) -> float:
     return seconds(text) if text else math.inf
 
 
-def steps(text: str) -> list[int]:
-    """Shares in percent of `5,25,100`.
+def steps(text: str) -> list[int | str]:
+    """Shares in percent of `5,approve,25,100`.
 
     Raises:
-        UsageError: no whole numbers from 1 to 100 that rise and end with 100.
+        UsageError: no whole numbers from 1 to 100 that rise and end with 100, or "approve" twice in a
+            row.
     """
+    parts = [part.strip() for part in text.split(",")]
+    if any(one == other == APPROVE for one, other in pairwise(parts)):
+        raise UsageError(f"cannot use steps {text!r}: {APPROVE} is there twice in a row")
     try:
-        shares = [int(part.strip().removesuffix("%")) for part in text.split(",")]
+        row = [part if part == APPROVE else int(part.removesuffix("%")) for part in parts]
     except ValueError:
-        shares = []
+        row = []
+    shares = [step for step in row if isinstance(step, int)]
     if not shares or shares != sorted(set(shares)) or shares[0] < 1 or shares[-1] != 100:
         raise UsageError(
             f"cannot use steps {text!r}: they are whole percents that rise and end with 100",
-            "--steps 5,25,100",
+            f"--steps 5,25,100, and {APPROVE} where a person must agree: --steps 5,{APPROVE},25,100",
         )
-    return shares
+    return row
+
+
+def name(text: str) -> str:
+    """A person's name, one line.
+
+    Raises:
+        UsageError: it is none, or longer than 64 characters.
+    """
+    short = text.strip()
+    if not short or len(short) > NAME_LENGTH or not short.isprintable():
+        raise UsageError(
+            f"cannot use {text[:80]!r} as a name: it is one line of 1 to {NAME_LENGTH} characters",
+            "--on-duty anna",
+        )
+    return short
 
 
 def _leading(text: str, characters: str) -> str:

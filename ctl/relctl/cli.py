@@ -129,7 +129,11 @@ def command(*names: str) -> Callable[[Command], None]:
 @click.argument("release")
 @click.option("--until", type=click.Choice(["shifted"]), help="leave at 100 % of the traffic")
 @click.option("--now", is_flag=True, help="steps 100; the bake is kept")
-@click.option("--steps", metavar="5,25,100", help="shares in percent")
+@click.option(
+    "--steps",
+    metavar="5,approve,25,100",
+    help="shares in percent; approve: wait there until a person agrees",
+)
 @click.option(
     "--step-time", metavar="DURATION", type=asking.seconds, help="at least this long a step"
 )
@@ -155,6 +159,7 @@ def command(*names: str) -> Callable[[Command], None]:
 @click.option("--observe", is_flag=True, help="the verdict is told and does not act")
 @click.option("--dry-run", is_flag=True, help="print the plan, do nothing")
 @click.option("--supersede", is_flag=True, help="end a rollout that is active first")
+@click.option("--on-duty", metavar="NAME", type=asking.name, help="who watches this rollout")
 @click.option(
     "--on-disconnect",
     type=click.Choice(["detach", "abort"]),
@@ -293,13 +298,19 @@ def begin(
 def run(arguments: list[str]) -> int:
     """Reads the command line and runs it; click's own handler of errors stays out of it."""
     from relctl import (  # noqa: F401  register their commands
+        ahead,
         apps,
         audit,
+        check,
         eject,
+        init,
         looking,
         maintenance,
         mend,
+        notify,
+        rehearse,
         replay,
+        runbook,
         running,
         unpack,
     )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 30.0
+NO_SUCH_ROUTE = "no-such-route"
 LONGEST_PATH = 107  # sun_path of Linux, without its closing zero
 
 
@@ -35,6 +36,8 @@ class Client:
 
     Args:
         path: the control socket.
+
+    `patience`: seconds that an answer may take.
     """
 
     def __init__(self, path: str) -> None:
@@ -42,6 +45,7 @@ class Client:
         self.app = app_of(path)
         self.unit = f"reld@{self.app}"
         self.version = ""
+        self.patience = ANSWER_TIMEOUT
 
     def get(self, target: str) -> dict[str, Any]:
         return self._answer("GET", target, None)
@@ -131,7 +135,7 @@ class Client:
     def _answer(self, method: str, target: str, body: dict[str, Any] | None) -> dict[str, Any]:
         connection = self._connect()
         with connection:
-            wire = Wire(connection, ANSWER_TIMEOUT, None)
+            wire = Wire(connection, self.patience, None)
             try:
                 status, headers = self._send(wire, method, target, body)
                 raw = b"".join(_pieces(wire, headers))
@@ -183,6 +187,8 @@ class Client:
     def _refusal(self, status: int, raw: bytes) -> CtlError:
         try:
             error = _object(raw)["error"]
+            if error["code"] == NO_SUCH_ROUTE:
+                return self._other_version()
             return CtlError(
                 str(error["message"]),
                 int(error["exit"]),
@@ -200,6 +206,17 @@ class Client:
                 f"http-{status}",
                 "relctl version",
             )
+
+    def _other_version(self) -> CtlError:
+        from relctl import __version__
+
+        return CtlError(
+            f"cannot do that: {self.unit} is version {self.version}, relctl is {__version__}; "
+            "it does not know this command",
+            FAILED,
+            NO_SUCH_ROUTE,
+            f"sudo systemctl restart {self.unit}, if it is the older one: the app goes on",
+        )
 
     def _lost(self, error: Exception) -> CtlError:
         if isinstance(error, TimeoutError):

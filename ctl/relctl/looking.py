@@ -6,12 +6,13 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 from urllib.parse import urlencode
 
 import click
 
-from relctl import __version__, asking, quick, receipt, rollouts
+from relctl import __version__, asking, new_lines, quick, receipt, rollouts
 from relctl.cli import Call, calling, command, noted
 from relctl.errors import DONE, FAILED, CtlError, UnreachableError, UsageError
 from relctl.follow import GRACE, RETRY, all_events
@@ -19,7 +20,7 @@ from relctl.http import Client
 from relctl.rollouts import Waiting, leaving
 from relctl.status import running
 from relctl.text import NONE, clean, local, table, took, way
-from relctl.views import Lines, Objects, view
+from relctl.views import Lines, view
 
 CONNECTED = 1.0  # seconds; an attempt that held on for longer had found reld
 NUMBER = click.IntRange(min=1)
@@ -51,10 +52,13 @@ def watch(call: Call, number: int | None, timeout: float | None) -> int:
         return receipt.exit_code(final or {})
     if timeout is not None:
         raise CtlError("cannot wait: no rollout is running", FAILED, "no-rollout", "relctl history")
-    shown = Objects() if call.as_json else Lines()  # what happens stays, on a terminal too
-    shown.notice(f"no rollout is running; whatever happens to {client.app} is shown, Ctrl-C ends")
-    with leaving("stopped watching", ""):
-        for event in all_events(client, shown.notice):
+    shown = view(call.as_json)
+    if isinstance(shown, Lines):
+        shown.notice(
+            f"no rollout is running; whatever happens to {client.app} is shown, Ctrl-C ends"
+        )
+    with closing(shown), leaving("stopped watching", ""):
+        for event in all_events(client, shown):
             shown.event(event)
     return DONE
 
@@ -124,9 +128,29 @@ def show(call: Call, number: int) -> int:
 @click.option("--follow", "-f", is_flag=True, help="go on with what comes")
 @click.option("--release", metavar="RELEASE", help="of this release only")
 @click.option("--lines", "-n", type=click.IntRange(min=0), default=100, show_default=True)
+@click.option(
+    "--new",
+    "number",
+    metavar="[ID]",
+    type=click.IntRange(min=0),
+    is_flag=False,
+    flag_value=0,
+    help="kinds of lines that the candidate writes and the old release never did",
+)
 @calling
-def logs(call: Call, slot: str | None, follow: bool, release: str | None, lines: int) -> int:
+def logs(
+    call: Call, slot: str | None, follow: bool, release: str | None, lines: int, number: int | None
+) -> int:
     """What the app and its hooks write to stdout and stderr."""
+    if number is not None:
+        if slot or follow or release:
+            raise UsageError(
+                "cannot use --new together with a slot, --follow or --release",
+                "relctl logs --new [ID], of a rollout",
+            )
+        answer = call.client().get("/v1/logs/new" + (f"?rollout={number}" if number else ""))
+        click.echo(json.dumps(answer) if call.as_json else "\n".join(new_lines.lines(answer)))
+        return DONE
     if release is not None:
         asking.release_name(release)
     asked: dict[str, str | int] = {"lines": lines}
@@ -226,7 +250,7 @@ def _steers(name: str, text: str, *options: Callable[..., Any]) -> None:
 
 _steers("pause", "Hold where it is; the guard stays on.", _reason)
 _steers("resume", "Go on after a pause.", _reason)
-_steers("promote", "End one wait; the guard stays on.", _reason, _full)
+_steers("promote", "End one wait, or agree to go on. The guard stays on.", _reason, _full)
 _steers("abort", "Give up and go back.", _reason)
 _steers("approve", "Agree, as another person, to a rollout that waits.")
 

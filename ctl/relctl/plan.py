@@ -19,12 +19,22 @@ def title(answer: dict[str, Any], verb: str) -> str:
     if plan.get("strategy") == "stop-first":
         parts.append("stop-first")
     elif plan.get("steps") and not back:
-        parts.append(" → ".join(str(step) for step in plan["steps"]) + " %")
+        parts.append(" → ".join(_steps(plan)))
     if plan.get("seconds") is not None and not plan.get("instant"):
         parts.append(f"about {duration(float(plan['seconds']))}")
     if answer.get("attached"):
         parts.append("already on its way" if verb != "rollback" else "turned back")
     return ", ".join(part for part in parts if part).replace(": ,", ":")
+
+
+def _steps(plan: dict[str, Any]) -> list[str]:
+    """The shares, and between them where a person must agree."""
+    gates = plan.get("approve_after") or []
+    row = ["approve"] if 0 in gates else []
+    for step in plan["steps"]:
+        row += [str(step), "approve"] if step in gates else [str(step)]
+    last = -2 if 100 in gates else -1
+    return [*row[:last], f"{row[last]} %", *row[len(row) + last + 1 :]]
 
 
 def watch(answer: dict[str, Any]) -> list[str]:
@@ -36,3 +46,8 @@ def lines(answer: dict[str, Any]) -> list[str]:
     """The whole plan, for `--dry-run`."""
     plan = answer.get("plan") or {}
     return [title(answer, str(plan.get("kind") or "")), *map(clean, plan.get("text") or [])]
+
+
+def release(answer: dict[str, Any]) -> str:
+    """The release that it is about."""
+    return str((answer.get("plan") or {}).get("to") or "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from relctl import shadow
+from relctl import new_lines, shadow
 from relctl.errors import DONE, FAILED, NEEDS_OPERATOR, WENT_BACK
 from relctl.status import against
 from relctl.text import NONE, clean, duration, labelled, local, paragraph, table, took, way
@@ -41,8 +41,8 @@ def exit_code_of_turning_back(receipt: dict[str, Any]) -> int:
     if outcome in GONE_BACK:
         code = exit_code(receipt)
         return DONE if code in (FAILED, WENT_BACK) else code
-    if outcome.startswith("done"):
-        return NEEDS_OPERATOR
+    if outcome.startswith("done"):  # a rehearsal goes back by itself
+        return DONE if receipt.get("kind") == "rehearsal" else NEEDS_OPERATOR
     return exit_code(receipt)
 
 
@@ -81,17 +81,32 @@ def _pairs(receipt: dict[str, Any], log_lines: int | None) -> list[tuple[str, st
         (f"rollout {receipt.get('id')}", f"{outcome}, {kind}{who}"),
         ("from → to", way(receipt.get("from"), receipt.get("to"))),
         ("note", clean(receipt.get("note") or "")),
+        ("on duty", clean(receipt.get("on_duty") or "")),
         ("approved", _approved(receipt)),
+        ("agreed", _agreed(receipt.get("agreed"))),
         *_why(receipt, _mapping(receipt.get("evidence")), log_lines),
         ("skipped", ", ".join(f"{clean(step)} %" for step in receipt.get("skipped") or [])),
         ("shadow", shadow.line(receipt.get("shadow"))),
+        *_rehearsal(receipt.get("rehearsal")),
         ("requests", _requests(_mapping(receipt.get("requests")))),
         ("turned away", turned_away(receipt)),
+        (
+            "new lines",
+            new_lines.brief(receipt.get("new_lines"), log_lines and new_lines.IN_RECEIPT),
+        ),
         ("reloads", clean(receipt["reloads"]) if receipt.get("reloads") is not None else ""),
         ("drain", _drain(_mapping(receipt.get("drain")))),
         ("workers", _workers(receipt.get("workers"))),
         ("time", f"{took(receipt.get('started'), ended)} (until {local(ended)})" if ended else ""),
     ]
+
+
+def _rehearsal(found: Any) -> list[tuple[str, str]]:
+    if not found:
+        return []
+    from relctl import rehearsed
+
+    return rehearsed.pairs(found)
 
 
 def _why(
@@ -117,6 +132,21 @@ def _approved(receipt: dict[str, Any]) -> str:
         return ""
     said = f": {clean(receipt['approval_note'])}" if receipt.get("approval_note") else ""
     return f"by {clean(receipt['approved_by'])}{said}"
+
+
+def _agreed(agreed: Any) -> str:
+    """Who let it go on between two steps, one a line."""
+    told = [one for one in agreed if isinstance(one, dict)] if isinstance(agreed, list) else []
+    return "\n".join(
+        f"{gate(one.get('after'))} by {clean(one.get('by'))} at {local(one.get('at'))}"
+        + (f": {clean(one['note'])}" if one.get("note") else "")
+        for one in told
+    )
+
+
+def gate(after: Any) -> str:
+    """Where in a rollout a person is asked."""
+    return {0: "before any traffic", 100: "before the bake"}.get(after, f"after {clean(after)} %")
 
 
 def _requests(slots: dict[str, Any]) -> str:

@@ -120,15 +120,14 @@ def watch(
         error.hint = f"{error.hint}; then relctl watch {number}"
         error.rollout = number
         raise
-    except CtlError:
+    finally:
         shown.close()
-        raise
 
 
 def _events(
     client: Client, number: int, waiting: Waiting, shown: View, until: float | None
 ) -> dict[str, Any] | None:
-    for event in rollout_events(client, number, until, shown.notice, waiting.bond):
+    for event in rollout_events(client, number, until, shown, waiting.bond):
         final = event.get("receipt")
         if event.get("event") == "result" and isinstance(final, dict):
             shown.end(final)
@@ -230,6 +229,8 @@ def _tell(answer: dict[str, Any], kind: str, *, as_json: bool) -> None:
         print(clean(answer.get("message") or "already so"))
     elif answer.get("id") is None:
         print("\n".join(plan.lines(answer)))
+        if kind == "switch":
+            print(f"  all of it: relctl plan {clean(plan.release(answer))}", file=sys.stderr)
     else:  # --no-wait: the number is the data
         print(answer["id"])
         print(f"{plan.title(answer, kind)}; relctl watch {answer['id']}", file=sys.stderr)

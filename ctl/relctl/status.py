@@ -45,6 +45,7 @@ def lines(status: dict[str, Any]) -> list[str]:
             ("app", clean(status.get("app") or NONE)),
             ("live", shown),
             ("rollout", _rollout(rollout) if rollout else "none"),
+            ("on duty", clean(rollout.get("on_duty") or "") if rollout else ""),
             ("waiting", clean(rollout.get("waiting") or "") if rollout else ""),
             ("verdict", _verdict(rollout) if rollout else ""),
             ("shadow", shadow.line(rollout.get("shadow")) if rollout else ""),
@@ -52,13 +53,31 @@ def lines(status: dict[str, Any]) -> list[str]:
             ("warm", clean(rollout.get("warm") or "") if rollout else ""),
             ("degraded", clean(status.get("degraded") or "")),
             ("config", clean(status.get("config") or "")),
+            ("follow", _follow(status.get("follow"))),
             ("maintenance", closed(status.get("maintenance"))),
+            ("rehearsal", _rehearsal(status.get("rehearsal"))),
         )
     )
     traffic = measured.lines(slots(status))
     if traffic:
         traffic = ["", *traffic]
-    return [*head, "", *_slots(status), *traffic, "", f"next: {_next(status)}"]
+    return [*head, "", *_slots(status), *traffic, "", f"next: {next_words(status)}"]
+
+
+def _follow(follow: Any) -> str:
+    """The link that says which release is to be live, and where it is not so."""
+    if not isinstance(follow, dict):
+        return ""
+    said = f"{clean(follow.get('link'))}: {clean(follow.get('state'))}"
+    return f"{said}, {clean(follow['why'])}" if follow.get("why") else said
+
+
+def _rehearsal(found: Any) -> str:
+    if not found:
+        return ""
+    from relctl import rehearsed
+
+    return rehearsed.line(found)
 
 
 def closed(maintenance: Any) -> str:
@@ -165,12 +184,16 @@ def _instance(instance: dict[str, Any]) -> str:
     return f"{state}, adopted" if instance.get("adopted") else state
 
 
-def _next(status: dict[str, Any]) -> str:
+def next_words(status: dict[str, Any]) -> str:
+    """What to type now."""
     rollout = running(status)
     if rollout is not None:
         number = rollout.get("id")
         if rollout.get("approval") == "awaited":
             return f"relctl approve {number} (another person) · relctl abort {number}"
+        if isinstance(asks := rollout.get("asks"), dict):
+            whose = " (an approver)" if asks.get("of") == "approver" else ""
+            return f"relctl promote {number}{whose} · relctl abort {number}"
         steer = "resume" if rollout.get("paused") else "pause"
         return f"relctl watch {number} · relctl {steer} · relctl abort {number}"
     if status.get("maintenance"):

@@ -1,25 +1,38 @@
-"""How a rollout is shown: a live line on a terminal, lines in a pipe, objects for programs."""
+"""How a rollout is shown: a live view on a terminal, lines in a pipe, objects for programs."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from typing import Any, Protocol
 
 from relctl import plan
-from relctl.live import Screen
 from relctl.receipt import lines
 from relctl.text import clean
 
 
 class View(Protocol):
-    """One way to show what happens. stdout is data; `notice` is talk and goes to stderr."""
+    """One way to show what happens. stdout is data; `notice` is talk and goes to stderr.
+
+    `query`: what it wants of /v1/events beyond the usual. `silence`: seconds after which reld counts
+    as away; None: the usual.
+    """
+
+    query: str
+    silence: float | None
 
     def event(self, event: dict[str, Any]) -> None: ...
 
     def notice(self, text: str) -> None: ...
+
+    def away(self, text: str, seconds: float) -> None:
+        """Nothing was heard of reld for `seconds`; 0 when that begins. `text` says so."""
+        ...
+
+    def back(self) -> None:
+        """It is heard again."""
+        ...
 
     def end(self, receipt: dict[str, Any]) -> None: ...
 
@@ -30,18 +43,32 @@ def view(as_json: bool) -> View:
     """The view that fits stdout."""
     if as_json:
         return Objects()
-    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
-        return Screen()
+    if sys.stdout.isatty():
+        from relctl.screen.painter import usable
+
+        if usable():
+            from relctl.live import Screen
+
+            return Screen()
     return Lines()
 
 
 class Objects:
     """NDJSON: what reld sends, the receipt alone as the last object."""
 
+    query = ""
+    silence: float | None = None
+
     def event(self, event: dict[str, Any]) -> None:
         self._print(event)
 
     def notice(self, text: str) -> None:
+        pass
+
+    def away(self, text: str, seconds: float) -> None:
+        pass
+
+    def back(self) -> None:
         pass
 
     def end(self, receipt: dict[str, Any]) -> None:
@@ -57,6 +84,9 @@ class Objects:
 class Lines:
     """One line per event with its time, for logs and CI."""
 
+    query = ""
+    silence: float | None = None
+
     def event(self, event: dict[str, Any]) -> None:
         if event.get("event") in ("status", "progress"):
             return
@@ -67,6 +97,13 @@ class Lines:
 
     def notice(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
+
+    def away(self, text: str, seconds: float) -> None:
+        if seconds == 0.0:
+            self.notice(text)
+
+    def back(self) -> None:
+        pass
 
     def end(self, receipt: dict[str, Any]) -> None:
         print("\n".join(lines(receipt)), flush=True)

@@ -21,6 +21,10 @@ def main() -> int:
         from reld.nginx import handover
 
         return handover.main(sys.argv[2:])
+    if sys.argv[1:2] == ["--sites"]:  # said by `relctl init` only
+        from reld.doctor.gather import site
+
+        return site.main(sys.argv[2:])
     arguments = _arguments()
     path: Path = arguments.config
     state = arguments.state_dir or _directory("STATE_DIRECTORY", "/var/lib/relctl", path.stem)

@@ -11,7 +11,8 @@ from enum import StrEnum
 
 from reld.api.status import degraded
 from reld.api.summary import summary
-from reld.core.model import Outcome, Rollout, State
+from reld.core.instances import BACKOFF_FIRST
+from reld.core.model import Instance, Outcome, Rollout, Slot, State
 from reld.journal import NOTICE, About, about
 
 
@@ -25,6 +26,13 @@ class Alert(StrEnum):
     DEGRADED = "2e05db2cce7d4e75ae77fe98d0e9e1f8"
     RECOVERED = "08aa2e0a7f4a40a09323598adaea473c"
     NEEDS_OPERATOR = "9e1d632e6f0540828531c9a5450a0e12"
+    CRASH_LOOP = "52cbd70a0f7a409f8a0b71cedf396fd0"
+    COPY_OUT = "64f271e899f3457b96d1834d6c2af62e"
+    REBOOTED = "5c8ed1c5ebb34c0e9687d772f07ba87a"
+    FEED_DEAD = "fdf337ee16c94a0f817543ca069d3aae"
+    FEED_BACK = "0cf6c17728bb47a89b5337e33e4d661a"
+    DISK_FULL = "a12b1b31c1dc45e79b2e7aec1246e76c"
+    DISK_FREE = "55990929d3b7462b97925710df40db6e"
 
 
 _LEVELS = {
@@ -35,6 +43,13 @@ _LEVELS = {
     Alert.DEGRADED: logging.WARNING,
     Alert.RECOVERED: NOTICE,
     Alert.NEEDS_OPERATOR: logging.ERROR,
+    Alert.CRASH_LOOP: logging.ERROR,
+    Alert.COPY_OUT: logging.WARNING,
+    Alert.REBOOTED: logging.WARNING,
+    Alert.FEED_DEAD: logging.ERROR,
+    Alert.FEED_BACK: NOTICE,
+    Alert.DISK_FULL: logging.ERROR,
+    Alert.DISK_FREE: NOTICE,
 }
 _OF_OUTCOME = {
     Outcome.DONE: Alert.DONE,
@@ -42,6 +57,9 @@ _OF_OUTCOME = {
     Outcome.ROLLED_BACK: Alert.WENT_BACK,
     Outcome.ABORTED: Alert.WENT_BACK,
 }
+
+_LOOPS = BACKOFF_FIRST * 2**3
+"""Seconds of backoff after three short lives in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +103,45 @@ def raised(before: State, after: State, damage: str = "") -> list[Raised]:
         found.append(Raised(Alert.DEGRADED, f"degraded: {now}", new))
     elif was and not now:
         found.append(Raised(Alert.RECOVERED, "not degraded any more", new))
+    found += _crash_loops(before, after)
+    return found if now else [*found, *_copies_out(before, after)]
+
+
+def _crash_loops(before: State, after: State) -> list[Raised]:
+    """Told once, until one of its lives is long again."""
+    had = {_seat(slot, p): p for slot in before.slots for p in slot.processes}
+    found = []
+    for slot in after.slots:
+        for process in slot.processes:
+            old = had.get(_seat(slot, process))
+            if old is None or not old.backoff < _LOOPS <= process.backoff:
+                continue
+            name = f"worker {process.worker}" if process.worker else "instance"
+            why = f": {old.exit}" if old.exit is not None else ""
+            told = f"{name} {process.index} of {slot.release} dies again and again{why}"
+            found.append(Raised(Alert.CRASH_LOOP, told, after.rollout))
     return found
+
+
+def _seat(slot: Slot, process: Instance) -> tuple[str, str, str, int]:
+    return slot.color, slot.release, process.worker, process.index
+
+
+def _copies_out(before: State, after: State) -> list[Raised]:
+    """While nothing is rolled out the gate sends fewer instances requests than before.
+
+    One that is merely not ready: what died is DEGRADED, which says more.
+    """
+    old, new = (s.gate.verified.routing.default for s in (before, after))
+    if before.rollout or after.rollout or old is None or new is None:
+        return []
+    if (old.color, old.release) != (new.color, new.release):
+        return []
+    gone = [address for address in old.addresses if address not in new.addresses]
+    if not gone or len(new.addresses) >= len(old.addresses):
+        return []
+    what = f"{', '.join(gone)} of {new.release} gets no requests any more"
+    return [Raised(Alert.COPY_OUT, f"{what}, {len(new.addresses)} serve")]
 
 
 def _wrong(state: State, damage: str) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reld.core.policy import WARM, Policy, SlotPolicy, StreamPolicy, WorkerPolicy
@@ -134,6 +134,8 @@ class Rollout:
     surge: int = 0  # processes more than usual while two releases change places; 0 = a whole slot
     strategy: str = WARM
     shadow: float = 0.0  # fraction of the GETs that are mirrored before the first step; 0 = none
+    side_by_side: bool | None = None  # declared: two releases can use the same data; None = not
+    approve_after: tuple[int, ...] = ()  # see `config_steps`
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,11 +237,12 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Releases:
-    """What `relctl unpack` does, and how many of the releases that it made stay.
+    """What `relctl unpack` does, how many of the releases that it made stay, and a link to follow.
 
     `shared`: paths in each release that are links to the directory `shared` beside the releases.
     `keep`: the newest ones that are not pruned, 0 = all. `max_size`: bytes that an archive may unpack
-    to. `unpack_timeout`: seconds for unpacking and building together.
+    to. `unpack_timeout`: seconds for unpacking and building together. `follow`: a symlink that names
+    the release to be live, see `core.following`.
     """
 
     build: tuple[tuple[str, ...], ...] = ()
@@ -247,6 +250,31 @@ class Releases:
     keep: int = 5
     max_size: int = 2 << 30
     unpack_timeout: float = 600.0
+    follow: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """`textfile`: written for node_exporter; None: it is not."""
+
+    textfile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Somebody who is told: `url` or `command`, never both. Addresses and headers are secrets.
+
+    `on`: what of. `user`: who the command runs as, never root; None: see `telling.command`.
+    `secret_file`: what is in it signs each message.
+    """
+
+    url: str | None = field(default=None, repr=False)
+    command: tuple[str, ...] = field(default=(), repr=False)
+    on: tuple[str, ...] = ("start", "verdict", "end", "trouble")
+    format: str = "json"
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    secret_file: str | None = None
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +297,8 @@ class Config:
     hooks: Hooks = Hooks()
     access: Access = Access()
     releases: Releases = Releases()
+    metrics: Metrics = Metrics()
+    notify: tuple[Notify, ...] = ()
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -319,6 +349,7 @@ def policy(config: Config) -> Policy:
             workers=worker_policies(config.worker),
         ),
         steps=rollout.steps,
+        approve_after=rollout.approve_after,
         step_time=rollout.step_time,
         step_requests=rollout.step_requests,
         step_max=rollout.step_max,

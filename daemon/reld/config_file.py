@@ -11,7 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reld import config_gate, config_releases, config_shadow, config_streams, config_surge
+from reld import (
+    config_gate,
+    config_metrics,
+    config_notify,
+    config_releases,
+    config_shadow,
+    config_steps,
+    config_streams,
+    config_surge,
+)
 from reld import config_values as v
 from reld.config import (
     COMMAND_PLACEHOLDERS,
@@ -26,11 +35,12 @@ from reld.config import (
     Hooks,
     Kept,
     Liveness,
+    Metrics,
+    Notify,
     PortRange,
     Ports,
     Readiness,
     Releases,
-    Rollout,
     Route,
     Smoke,
     Verdict,
@@ -79,11 +89,12 @@ _TABLES: Mapping[str, _Table] = {
         "headers": v.headers, "status": v.statuses, "contains": v.text, "within": _PERIOD,
         "times": v.integer(1, 1000), "warm": v.integer(0, 1000),
     }, ("name",)),
-    "rollout": _Table(Rollout, {
-        "steps": v.steps, "step_time": v.duration(), "step_requests": v.integer(0, 10**9),
+    "rollout": _Table(config_steps.rollout, {
+        "steps": config_steps.steps, "step_time": v.duration(), "step_requests": v.integer(0, 10**9),
         "step_max": v.duration(), "bake": v.duration(), "drain": v.duration(),
         "drain_max": v.duration(), "strategy": v.choice(WARM, STOP_FIRST),
         "surge": v.integer(0, 100), "shadow": v.fraction_or_none('"5%" or 0.05', 1.0),
+        "side_by_side": v.boolean,
     }),
     "verdict": _Table(Verdict, {
         "false_alarm": v.fraction('"1/1000" or 0.001', 0.5),
@@ -111,10 +122,18 @@ _TABLES: Mapping[str, _Table] = {
     "releases": _Table(Releases, {
         "build": config_releases.build, "shared": config_releases.shared,
         "keep": v.integer(0, 1000), "max_size": v.size, "unpack_timeout": v.duration(1.0, 86400.0),
+        "follow": config_releases.follow,
+    }),
+    "metrics": _Table(Metrics, {"textfile": config_metrics.textfile}),
+    "notify": _Table(Notify, {
+        "url": config_notify.url, "command": config_notify.command, "on": config_notify.on,
+        "format": v.choice("json", "slack"), "headers": config_notify.headers,
+        "secret_file": v.absolute, "user": v.USER,
     }),
     "access": _Table(Access, dict.fromkeys(("operators", "viewers", "approvers"), _MEMBERS)),
 }  # fmt: skip
-_ARRAYS = ("smoke", "route", "worker")
+_NAMED = ("smoke", "route", "worker")
+_ARRAYS = (*_NAMED, "notify")
 _KEYS = (*_TABLES, *(f"{table}.{key}" for table in _TABLES for key in _TABLES[table].keys))
 _EXAMPLES = {
     "app.command": f"command = {v.ARGV.partition('such as ')[2]}",
@@ -174,10 +193,12 @@ def load(
     _check_user(config.app, uid, findings)
     _check_probes(config, document, findings)
     config_gate.check_place(config, findings)
+    config_releases.check(config, findings)
     _check_times(config, document, findings)
     config_surge.check(config, findings)
     config_shadow.check(config, findings)
     config_streams.check(config, document, findings)
+    config_notify.check(config, document, findings)
     if config.gate.static and not findings.about(("app", "directory")):
         _check_static(config, findings)
     others = _siblings(path) if neighbours is None else neighbours
@@ -310,7 +331,7 @@ def _check_probes(config: Config, document: Document, findings: Findings) -> Non
             findings.add(("readiness",), what, expected)
         elif sum(ways) > 1:
             findings.add(("readiness",), "asks in more than one way", "one of path, tcp, command")
-    for name in _ARRAYS:
+    for name in _NAMED:
         seen: set[str] = set()
         for number, item in enumerate(getattr(config, name)):
             if item.name in seen and not findings.about((name, number, "name")):

@@ -6,12 +6,15 @@ import itertools
 import re
 from typing import Any
 
-from reld.config_values import WrongError, argv, items, show, text
+from reld.config import Config, fill
+from reld.config_toml import Findings
+from reld.config_values import WrongError, absolute, argv, items, show, text
 
 _BUILD = (
     'a list of commands, such as [["bin/bundle", "install"], ["bin/rails", "assets:precompile"]]'
 )
 _SHARED = 'a list of paths in a release, such as ["storage", "tmp/pids"]'
+_LINK = 'the absolute path of a symlink, such as "/srv/web/current"'
 _PATH = re.compile(r"(?!-)[A-Za-z0-9_.@+-]{1,64}(?:/[A-Za-z0-9_.@+-]{1,64}){0,7}")
 _COMMAND = argv(("release",))
 
@@ -36,6 +39,24 @@ def shared(value: Any) -> tuple[str, ...]:
                 f"{show(one)} is in {show(other)}, which is shared as a whole", _SHARED
             )
     return found
+
+
+def follow(value: Any) -> str:
+    path = absolute(text(value, _LINK))
+    if ".." in path.split("/") or path.endswith("/") or "//" in path:
+        raise WrongError(f"{show(value)} is no plain path of a symlink", _LINK)
+    return path
+
+
+def check(config: Config, findings: Findings) -> None:
+    """The link cannot be a release itself."""
+    link, key = config.releases.follow, ("releases", "follow")
+    if link is None or findings.about(key, ("app", "directory")):
+        return
+    parent = fill(config.app.directory, {"release": "\0"}).partition("\0")[0].rpartition("/")[0]
+    if link == parent or parent.startswith(f"{link}/"):
+        what = f"{show(link)} is where the releases are"
+        findings.add(key, what, "the symlink that says which of them is to be live")
 
 
 def _path(value: Any) -> str:

@@ -7,7 +7,6 @@ allow-list here, not a list of what is dangerous.
 from __future__ import annotations
 
 import ipaddress
-import itertools
 import math
 import re
 import signal as signals
@@ -280,16 +279,6 @@ def _member(name: str, value: Any, read: Reader) -> str:
         return str(read(value))
     except WrongError as wrong:
         raise WrongError(f"{name}: {wrong.what}", wrong.expected, wrong.meant) from None
-
-
-def steps(value: Any) -> tuple[int, ...]:
-    expected = "percents that rise to 100, such as [5, 25, 50, 95, 100]"
-    read = many(integer(1, 100), expected)(value)
-    if not read or read[-1] != 100:
-        raise WrongError("does not end in 100", expected)
-    if any(a >= b for a, b in itertools.pairwise(read)):
-        raise WrongError("does not rise", expected)
-    return tuple(read)
 
 
 def statuses(value: Any) -> tuple[int, ...]:

@@ -8,13 +8,14 @@ import grp
 import logging
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from systemd.daemon import notify
 
-from reld import failpoints, takeover
+from reld import failpoints, followed, outside, takeover
 from reld.api.clock import iso
 from reld.api.hub import Hub
 from reld.api.listener import given
@@ -24,24 +25,30 @@ from reld.clock import boottime, offset
 from reld.config import Config
 from reld.config_file import load
 from reld.config_streams import health
-from reld.core.events import Tick
+from reld.core.events import LinkNoted, Tick
+from reld.core.following import Link
 from reld.core.machine import first_state
-from reld.core.model import Loaded, State
+from reld.core.model import Followed, Loaded, State
 from reld.core.recovery import Observed, recover
+from reld.doctor.doctor import Doctor, Means
 from reld.engine import Engine
 from reld.errors import StoreError
 from reld.host import scarce
 from reld.host.active import ActiveFiles
+from reld.host.ahead import Ahead, Parts
 from reld.host.alone import only_one, refuse_anothers_gate
 from reld.host.checkpoint import Checkpoints
 from reld.host.chores import for_ever
 from reld.host.config_watch import ConfigWatch
+from reld.host.follow import Follow
 from reld.host.hands import Hands
 from reld.host.holding import Holding
 from reld.host.instances import Instances
 from reld.host.keeping import Keeping, keeping
 from reld.host.lanes_watch import LanesWatch
+from reld.host.log_voices import Ears
 from reld.host.machine import Machine
+from reld.host.new_lines import NewLines
 from reld.host.probing import Probing
 from reld.host.releases import Releases
 from reld.host.roster import Roster
@@ -63,6 +70,7 @@ from reld.nginx.settings import Route as GateRoute
 from reld.nginx.settings import Static as GateStatic
 from reld.processes import logs
 from reld.processes.identity import boot_id
+from reld.runbook.book import Book
 from reld.saver import StateSaver
 from reld.service import EngineService
 from reld.store.database import Store
@@ -124,6 +132,9 @@ async def _run(config: Config, places: Places, store: Store, keeps: Keeping) -> 
     def state() -> State:
         return holder[0].state
 
+    async def until(condition: Callable[[State], bool]) -> None:
+        await holder[0].until(condition)
+
     leases = Leases(places.state, config.name)
     active = ActiveFiles(places.runtime)
     roster = Roster(state, active)
@@ -142,9 +153,18 @@ async def _run(config: Config, places: Places, store: Store, keeps: Keeping) -> 
     if config.external is not None:
         notes["unit"] = config.external.unit or ""
     reach = failpoints.from_environment(dict(os.environ))
+    ears = Ears(places.logs, places.runtime, config.name, units=keeps.units is not None)
+    news = NewLines(state, until, ears)
     saver = StateSaver(
-        store, places.logs, notes, sensor.rows_of, sensor.counts_of, sensor.turned_away
+        store,
+        places.logs,
+        notes,
+        sensor.rows_of,
+        sensor.counts_of,
+        sensor.turned_away,
+        news.at_the_end,
     )
+    before = await store.load_state()
     found = await _recovered(config, store, gate, instances)
     if keeps.units is not None:
         await asyncio.to_thread(keeps.units.sweep, roster.units())
@@ -158,7 +178,66 @@ async def _run(config: Config, places: Places, store: Store, keeps: Keeping) -> 
         return load(config.path, uid=os.geteuid(), kept=leases.kept())
 
     config_watch = ConfigWatch(state, snapshots, todays)
+    ahead = Ahead(
+        Parts(
+            state=state,
+            snapshots=snapshots,
+            store=store,
+            rate=sensor.rate,
+            instances=instances,
+            releases=releases,
+            files=files,
+            gate=gate,
+            todays=todays,
+            settings_of=lambda today: gate_settings(today, places, keeps.gate_unit),
+        )
+    )
+    doctor = Doctor(
+        Means(
+            state=state,
+            snapshots=snapshots,
+            todays=todays,
+            news=config_watch.said,
+            damage=lambda: store.damage,
+            gate=gate.settings,
+            socket=str(places.socket),
+            vitals=lambda: shown(state(), sensor, vitals),
+            rate=sensor.rate,
+            slowest=sensor.slowest,
+            members=roster.members,
+            history=store.rollouts,
+            receipt=store.rollout,
+            systemd=keeps.units is not None,
+            started=offset(),
+        )
+    )
     hub = Hub(lambda: iso(boottime() + offset()))
+
+    async def begin_for(link: Link, known: Followed) -> int | None:
+        return await followed.begin(service, audit.write, link, known)
+
+    follow = Follow(
+        state,
+        config_watch,
+        begin_for,
+        lambda known: engine.tell(LinkNoted(known)),
+        lambda text: hub.publish("follow", text, None),
+    )
+    engine.watch(follow.moved)
+    outgoing = outside.Outside(
+        outside.Parts(
+            config=lambda: snapshots.config,
+            todays=todays,
+            state=state,
+            found=found,
+            booted=before.boot if before is not None and before.boot != found.boot else "",
+            place=places.state,
+            store=store,
+            sensor=sensor,
+            roster=roster,
+            launcher=keeps.launcher,
+        )
+    )
     service = EngineService(
         engine,
         store,
@@ -171,6 +250,20 @@ async def _run(config: Config, places: Places, store: Store, keeps: Keeping) -> 
         config_news=config_watch.said,
         keep_page=gate.keep_page,
         begin_to_hold=holding.open,
+        follow=follow.shown,
+        book=Book(
+            state,
+            lambda: snapshots.config,
+            todays,
+            sensor.rate,
+            places.state,
+            places.socket,
+            keeps.gate_unit,
+        ),
+        news=news,
+        ahead=ahead,
+        doctor=doctor,
+        outside=outgoing,
     )
     audit = Audit(store)
     unpacking = Unpacking(state, engine.until, lambda: snapshots.config, todays, keeps.launcher)
@@ -192,11 +285,14 @@ async def _run(config: Config, places: Places, store: Store, keeps: Keeping) -> 
         asyncio.create_task(for_ever(sensor.tend)),
         asyncio.create_task(for_ever(vitals.keep)),
         asyncio.create_task(for_ever(config_watch.keep)),
+        asyncio.create_task(for_ever(follow.keep)),
         asyncio.create_task(for_ever(runtime.keep)),
         asyncio.create_task(for_ever(LanesWatch(engine, gate).keep)),
         asyncio.create_task(for_ever(partial(_care_for_logs, places.logs))),
         asyncio.create_task(for_ever(partial(_forget_snapshots, engine, snapshots))),
         asyncio.create_task(for_ever(unpacking.keep)),
+        asyncio.create_task(for_ever(news.keep)),
+        *outgoing.chores(service.vitals, service.rollout),
     ]
     try:
         await _until_told_to_stop(running)
@@ -206,6 +302,7 @@ async def _run(config: Config, places: Places, store: Store, keeps: Keeping) -> 
         for task in (*chores, running):
             task.cancel()
         await asyncio.gather(*chores, running, return_exceptions=True)
+        await outgoing.finish()
         await audit.finish()
 
 

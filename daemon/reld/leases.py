@@ -86,12 +86,16 @@ class Leases:
         """
         taken = set(taken)
         with self._alone():
-            theirs = {port for _, lease in self._others() for port in lease.ports}
-            chosen = config.ports.range
-            avoid = taken | theirs | _of_gate(config)
-            found = ports.free_ports(chosen.first, chosen.last, count, avoid)
+            found = self.free(config, count, taken)
             self._write(config, taken | set(found))
         return found
+
+    def free(self, config: Config, count: int, taken: Iterable[int]) -> tuple[int, ...]:
+        """The same, and they stay free: for who only looks. Raises PrepareError."""
+        theirs = {port for _, lease in self._others() for port in lease.ports}
+        chosen = config.ports.range
+        avoid = set(taken) | theirs | _of_gate(config)
+        return ports.free_ports(chosen.first, chosen.last, count, avoid)
 
     def others(self, port: int) -> str:
         """The other app whose instances or gate this port is for; "" = there is none."""

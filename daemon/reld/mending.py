@@ -15,7 +15,15 @@ log = logging.getLogger("reld.store")
 
 PATIENCE = 5.0
 """Seconds that the disk may take."""
-_FORWARD = (Kind.SWITCH, Kind.RESTART, Kind.CONTRACT)
+_FORWARD = (Kind.SWITCH, Kind.RESTART, Kind.CONTRACT, Kind.REHEARSAL)
+
+
+def refuse_damaged(kind: Kind, store: Store) -> None:
+    """Raises NeedsOperator."""
+    if store.damage and kind in _FORWARD:
+        what = "rehearse" if kind is Kind.REHEARSAL else kind
+        message = f"cannot {what}: {store.damage}"
+        raise NeedsOperator(message, "look at the disk, then: relctl mend")
 
 
 async def refuse_unfit(kind: Kind, store: Store) -> None:
@@ -24,9 +32,7 @@ async def refuse_unfit(kind: Kind, store: Store) -> None:
 
     Raises NeedsOperator; StoreError: the state cannot be saved now.
     """
-    if store.damage and kind in _FORWARD:
-        message = f"cannot {kind}: {store.damage}"
-        raise NeedsOperator(message, "look at the disk, then: relctl mend")
+    refuse_damaged(kind, store)
     try:
         async with asyncio.timeout(PATIENCE):
             await store.prove()

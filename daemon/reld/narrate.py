@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reld.core import exchange, shadow_words
+from reld.core import agreement, exchange, rehearsal_words, shadow_words
 from reld.core.addresses import socket_path
 from reld.core.model import HookState, Instance, InstanceState, Kind, Phase, Rollout, Slot, State
 from reld.core.verdict.finding import Finding, Verdict
@@ -124,7 +124,7 @@ def _rollout(old: Rollout | None, new: Rollout) -> list[tuple[str, str]]:
     if skipped:
         news.append(("step", _skipped(skipped, new.watch.rate)))
     if new.share != (old.share if old is not None else 0) and new.share:
-        news.append(("step", f"{new.to} has {new.share} % of the traffic"))
+        news.append(("step", f"{rehearsal_words.who(new)} has {new.share} % of the traffic"))
     if new.share == 0 and old is not None and old.share:
         news.append(("step", f"{new.from_} has all the traffic again"))
     news += shadow_words.news(old, new)
@@ -133,6 +133,7 @@ def _rollout(old: Rollout | None, new: Rollout) -> list[tuple[str, str]]:
     finding = new.watch.finding
     if waits and new.waiting not in (finding.sentence, finding.hold):
         news.append(("waiting", f"waiting: {new.waiting}"))
+    news += _agreed(new, len(old.agreed) if old is not None else 0)
     if new.approved_by and not (old is not None and old.approved_by):
         said = f": {new.approval_note}" if new.approval_note else ""
         news.append(("approval", f"approved by {new.approved_by}{said}"))
@@ -151,6 +152,16 @@ def _rollout(old: Rollout | None, new: Rollout) -> list[tuple[str, str]]:
             case HookState.FAILED:
                 news.append(("hook", f"hook {hook.name} failed: {_line(hook.detail)}"))
     return news
+
+
+def _agreed(rollout: Rollout, known: int) -> list[tuple[str, str]]:
+    return [
+        (
+            "approval",
+            f"{one.by} agreed {agreement.place(one.after)}" + (f": {one.note}" if one.note else ""),
+        )
+        for one in rollout.agreed[known:]
+    ]
 
 
 def _verdict(old: Rollout | None, new: Rollout) -> list[tuple[str, str]]:
@@ -213,11 +224,13 @@ def _phase(rollout: Rollout) -> str:
     to, from_, policy = rollout.to, rollout.from_ or "nothing", rollout.policy
     if rollout.kind is Kind.EJECT:
         to = f"{to} as plain units ({rollout.unit})"
+    if told := rehearsal_words.phase(rollout):
+        return told
     if rollout.stop_first and (told := _one_at_a_time(rollout)):
         return told
     match rollout.phase:
         case Phase.PREPARING:
-            return f"preparing {to}"
+            return f"preparing {to}" + (f"; {rollout.on_duty} watches" if rollout.on_duty else "")
         case Phase.STARTING:
             return f"starting {policy.slot.instances} × {to} beside {from_}"
         case Phase.PROVING:

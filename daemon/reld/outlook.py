@@ -55,6 +55,26 @@ def lines(policy: Policy, from_: str, to: str, rate: float | None) -> list[str]:
     return said
 
 
+def judged(policy: Policy) -> list[str]:
+    """By what a release is judged, beside its errors: what the config says, for who reads a plan."""
+    verdict = policy.verdict
+    said = [f"a healthy release goes back by mistake once in {1 / verdict.false_alarm:.0f}"]
+    if len(policy.steps) > 1:
+        said.append(
+            f"slowness is judged after {words.span(verdict.warmup)}, against the old release"
+        )
+    limits = []
+    if verdict.max_error_rate is not None:
+        limits.append(f"{words.percent(verdict.max_error_rate)} errors")
+    if verdict.max_p95 is not None:
+        limits.append(f"{words.span(verdict.max_p95)} for 95 of 100 requests")
+    if limits:
+        said.append(f"in any case not more than {' and '.join(limits)}")
+    if verdict.routes:
+        said.append(f"judged apart, too: {', '.join(verdict.routes)}")
+    return said
+
+
 def _finds(policy: Policy, from_: str, to: str, rate: float | None) -> str:
     if len(policy.steps) == 1:
         return (

@@ -7,7 +7,7 @@ from typing import Any
 
 from reld import away, outlook
 from reld.api.requests import Options
-from reld.core import exchange, shadow_words
+from reld.core import agreement, exchange, shadow_words
 from reld.core.model import Kind, Rollout
 from reld.core.policy import STOP_FIRST, Policy
 from reld.errors import BadRequest
@@ -16,7 +16,6 @@ from reld.errors import BadRequest
 def with_options(policy: Policy, options: Options) -> Policy:
     """The policy with what a person wants otherwise this time."""
     names = (
-        "steps",
         "step_time",
         "step_max",
         "step_requests",
@@ -26,8 +25,10 @@ def with_options(policy: Policy, options: Options) -> Policy:
         "surge",
     )
     given = {n: v for n in names if (v := getattr(options, n)) is not None}
+    if options.steps is not None:
+        given["steps"], given["approve_after"] = agreement.split(options.steps)
     if options.now:
-        given["steps"] = (100,)
+        given["steps"], given["approve_after"] = (100,), ()
     if options.shadow is not None or options.now:
         given["shadow"] = options.shadow or 0.0
     if options.stop_first:
@@ -64,6 +65,8 @@ def forth(kind: Kind, from_: str, to: str, policy: Policy, rate: float | None) -
             seconds += policy.step_time
         shares = " → ".join(f"{s} %" for s in steps if s not in skipped)
         text.append(f"shift {shares}, at least {policy.step_time:g} s a step before the last")
+        if watched and policy.approve_after:
+            text.append(agreement.planned(policy))
         text.append(f"bake {bake:g} s with {from_} warm, then drain it for {drain:g} s and stop it")
         if kind is not Kind.EJECT:
             text += exchange.lines(policy, from_)
@@ -72,9 +75,10 @@ def forth(kind: Kind, from_: str, to: str, policy: Policy, rate: float | None) -
         text.append(f"move its workers once it is live: {_workers(policy)}")
     watch = outlook.lines(policy, from_, to, rate) if watched else []
     return {
-        **_plan(kind, from_ or None, to, seconds, steps, text + watch),
+        **_plan(kind, from_ or None, to, seconds or None, steps, text + watch),
         "watch": watch,
         "skipped": list(skipped),
+        "approve_after": list(policy.approve_after) if watched else [],
     }
 
 

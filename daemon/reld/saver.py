@@ -13,6 +13,7 @@ from reld.api.receipt import receipt
 from reld.api.service import Vitals
 from reld.clock import boottime, offset
 from reld.core.model import Color, Counts, Kind, Outcome, Rollout, State
+from reld.newlines.news import News
 from reld.processes.journal import Journal
 from reld.store.database import Store
 from reld.store.rows import RolloutRow, WatchRow
@@ -31,6 +32,9 @@ Counted = Callable[[int], Mapping[Color, Counts] | None]
 TurnedAway = Callable[[int], int]
 """Of those the ones that got the announced 503; asked after `Counted`. Called in a thread."""
 
+NewsAtTheEnd = Callable[[int], News | None]
+"""What its candidate wrote that the old release never did. Called in a thread."""
+
 
 def unwatched(_rollout: int) -> bytes | None:
     return None
@@ -44,6 +48,10 @@ def nobody(_rollout: int) -> int:
     return 0
 
 
+def unheard(_rollout: int) -> News | None:
+    return None
+
+
 class StateSaver:
     """`logs_at`: where the releases' logs are; a failed one's last lines go into its receipt."""
 
@@ -55,6 +63,7 @@ class StateSaver:
         watched: Watched = unwatched,
         counted: Counted = uncounted,
         turned_away: TurnedAway = nobody,
+        news: NewsAtTheEnd = unheard,
     ) -> None:
         self._store = store
         self._logs_at = logs_at
@@ -62,6 +71,7 @@ class StateSaver:
         self._watched = watched
         self._counted = counted
         self._turned_away = turned_away
+        self._news = news
 
     async def save(self, state: State, ended: tuple[Rollout, ...]) -> None:
         """Raises StoreError."""
@@ -91,7 +101,10 @@ class StateSaver:
 
     def _row(self, rollout: Rollout) -> RolloutRow:
         rollout = self._with_counts(rollout)
-        told = receipt(rollout, Vitals(boottime(), offset()), running=False)
+        news = self._news(rollout.id)
+        known = {} if news is None else {rollout.id: news}
+        vitals = Vitals(boottime(), offset(), new_lines=known)
+        told = receipt(rollout, vitals, running=False)
         if rollout.outcome is not Outcome.DONE and rollout.to:
             journal = Journal(self._notes.get("app", ""))
             tail = log_lines.last_of(self._logs_at, journal, rollout, LOG_LINES)

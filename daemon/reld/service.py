@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,17 @@ from reld import (
     maintaining,
     mending,
     plans,
+    rehearsing,
     release_list,
     release_place,
     replays,
 )
 from reld.alerts import raised
+from reld.api import roles
+from reld.api.clock import iso
 from reld.api.hub import Hub, Subscription
 from reld.api.maintenance import MaintenanceRequest
+from reld.api.new_lines import told
 from reld.api.peers import Caller
 from reld.api.receipt import receipt
 from reld.api.replay import ReplayRequest
@@ -33,28 +37,33 @@ from reld.api.requests import Approval, LogRequest, NotFound, Options, RolloutRe
 from reld.api.service import SlotVitals, Vitals
 from reld.api.status import status
 from reld.clock import boottime, offset
+from reld.core import agreement, stop_first
 from reld.core import approval as approvals
 from reld.core import commands as c
-from reld.core import stop_first
 from reld.core.events import StoreTrouble
-from reld.core.model import Color, Kind, Outcome, Phase, Rollout, State
+from reld.core.model import Color, Followed, Kind, Outcome, Phase, Rollout, State
+from reld.doctor.doctor import Doctor
 from reld.engine import Engine
 from reld.errors import (
-    BadRequest,
-    Busy,
     ConfigError,
-    NeedsOperator,
-    NotPermitted,
     Refused,
     StoreError,
 )
+from reld.host.ahead import Ahead
 from reld.host.eject import why_impossible
-from reld.host.snapshots import Snapshots
+from reld.host.new_lines import NewLines
+from reld.host.snapshots import Snapshots, TodaysAccess
 from reld.journal import about
+from reld.metrics.facts import Facts
+from reld.metrics.page import page
 from reld.narrate import narrate
+from reld.newlines.news import News
+from reld.outside import Outside
 from reld.plain_units import plain_units
 from reld.processes.journal import Journal
 from reld.reading import reading
+from reld.refusing import refused, with_age
+from reld.runbook.book import Book
 from reld.store.database import HISTORY_KEYS, Store
 
 log = logging.getLogger("reld.rollout")
@@ -62,13 +71,6 @@ log = logging.getLogger("reld.rollout")
 PERSIST_PATIENCE = 5.0
 SUPERSEDE_PATIENCE = 3600.0
 
-_REFUSALS = {
-    c.Why.REFUSED: Refused,
-    c.Why.BAD: BadRequest,
-    c.Why.BUSY: Busy,
-    c.Why.OPERATOR: NeedsOperator,
-    c.Why.PERSON: NotPermitted,
-}
 _NOT_SHIFTED = (
     Phase.PREPARING,
     Phase.STARTING,
@@ -99,6 +101,12 @@ class EngineService:
         config_news: Callable[[], str] = str,
         keep_page: maintaining.KeepPage = lambda _: "",
         begin_to_hold: maintaining.BeginToHold = maintaining.nothing_is_held,
+        follow: Callable[[], dict[str, Any] | None] = lambda: None,
+        news: NewLines | None = None,
+        ahead: Ahead | None = None,
+        doctor: Doctor | None = None,
+        outside: Outside | None = None,
+        book: Book | None = None,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -111,6 +119,12 @@ class EngineService:
         self._config_news = config_news
         self._keep_page = keep_page
         self._begin_to_hold = begin_to_hold
+        self._follow = follow
+        self._news = news
+        self._ahead = ahead
+        self._doctor = doctor
+        self._outside = outside
+        self._book = book
         self._telling: set[asyncio.Task[None]] = set()
         engine.watch(self._tell_readers)
 
@@ -121,10 +135,12 @@ class EngineService:
 
     def vitals(self) -> Vitals:
         damage, news = self._store.damage, self._config_news()
-        return Vitals(boottime(), offset(), self._slots(), damage, news)
+        return Vitals(
+            boottime(), offset(), self._slots(), damage, news, self._news_now(), self._follow()
+        )
 
-    def subscribe(self) -> Subscription:
-        return self._hub.subscribe()
+    def subscribe(self, last: int = 0) -> Subscription:
+        return self._hub.subscribe(last)
 
     async def rollouts(self, limit: int) -> list[dict[str, Any]]:
         rows = await self._store.rollouts(limit)
@@ -157,12 +173,61 @@ class EngineService:
         rows = await self._store.watch(request.rollout)
         return await reading(replays.judged_again, request, account, rows)
 
+    async def plan(self, request: RolloutRequest, caller: Caller) -> dict[str, Any]:
+        if self._ahead is None:
+            raise Refused("cannot plan: this reld does not look ahead")
+        access, vitals = TodaysAccess(self._snapshots), self.vitals()
+        operates = roles.may(caller, roles.Role.OPERATE, access, os.geteuid())
+        rehearsal = status(self.state(), vitals).get("rehearsal")
+        return await self._ahead.page(request, vitals, rehearsal, operates=operates)
+
     async def releases(self) -> list[dict[str, Any]]:
         template = self._snapshots.config.app.directory
         names = await reading(release_list.directories, template)
         made = await reading(release_place.unpacked, template)
         unfinished = await reading(release_list.unfinished, template)
         return release_list.listed(self.state(), names, made, unfinished)
+
+    async def check(self) -> dict[str, Any]:
+        if self._doctor is None:
+            raise Refused("cannot check: this reld has no doctor")
+        return await self._doctor.check()
+
+    async def runbook(self) -> str:
+        if self._book is None:
+            raise Refused("cannot write the runbook: this reld has none")
+        return await self._book.page(status(self.state(), self.vitals()).get("rehearsal"))
+
+    async def metrics(self) -> bytes:
+        if self._outside is not None:
+            return await self._outside.metrics()
+        return await asyncio.to_thread(page, self.state(), self.vitals(), Facts())
+
+    def told(self) -> list[dict[str, Any]]:
+        return [] if self._outside is None else self._outside.teller.shown()
+
+    async def tell_all(self) -> dict[str, Any]:
+        if self._outside is None:
+            return {"targets": [], "pending": False}
+        return await self._outside.tell_all()
+
+    async def new_lines(self, number: int | None) -> dict[str, Any]:
+        newest = self.state().rollout or self.state().last
+        number = number or (newest.id if newest is not None else 0)
+        account = await self.rollout(number)
+        if account is None:
+            raise NotFound(
+                f"cannot show the new lines of rollout {number}: there is none", "relctl history"
+            )
+        why = self._news.why_unknown(number) if self._news is not None else ""
+        return told(account, why)
+
+    def _news_now(self) -> dict[int, News]:
+        running = self.state().rollout
+        if running is None or self._news is None:
+            return {}
+        found = self._news.of(running.id)
+        return {} if found is None else {running.id: found}
 
     async def log_lines(self, request: LogRequest) -> AsyncIterator[dict[str, Any]]:
         state = self.state()
@@ -180,7 +245,10 @@ class EngineService:
 
     # writes
 
-    async def begin(self, request: RolloutRequest, caller: Caller) -> dict[str, Any]:
+    async def begin(
+        self, request: RolloutRequest, caller: Caller, follow: Followed | None = None
+    ) -> dict[str, Any]:
+        """`follow`: the link that asks for it, to be remembered with the rollout."""
         kind = Kind(request.kind)
         options = request.options
         config = await asyncio.to_thread(self._todays_config, kind)
@@ -194,7 +262,10 @@ class EngineService:
             approval=bool(config.access.approvers),
             people=caller.people,
             note=options.note,
+            on_duty=options.on_duty,
+            follow=follow,
             **ejecting.where(kind, options, config),
+            **rehearsing.wish(kind, options, settings.policy(config), iso(boottime() + offset())),
         )
         if options.supersede and not options.dry_run:
             await self._supersede(begin, caller)
@@ -208,7 +279,7 @@ class EngineService:
             await self._prove_store(kind)
         refusal = c.refuse(self.state(), begin)
         if refusal is not None:
-            raise _raised(self._with_age(refusal))
+            raise refused(with_age(refusal, self.state().rollout, boottime()))
         plan = self._plan(begin, options)
         if kind is Kind.EJECT:
             plan["text"] = await self._ejection(begin, config)
@@ -240,13 +311,6 @@ class EngineService:
             self._engine.tell(StoreTrouble(error.message))  # it tries on until it is over
             raise
 
-    def _with_age(self, refusal: c.Refusal) -> c.Refusal:
-        running = self.state().rollout
-        if refusal.why is not c.Why.BUSY or running is None:
-            return refusal
-        age = boottime() - running.began
-        return replace(refusal, message=f"{refusal.message}, it began {age:.0f} s ago")
-
     async def mend(self, caller: Caller) -> dict[str, Any]:
         return await mending.mend(self._store, caller)
 
@@ -254,14 +318,15 @@ class EngineService:
         means = maintaining.Means(self._keep_page, self._begin_to_hold, self._rate)
         refusal, body = await maintaining.maintain(self._engine, means, request, caller)
         if refusal is not None:
-            raise _raised(refusal)
+            raise refused(refusal)
         return body
 
     async def audits(self, limit: int) -> list[dict[str, Any]]:
         return [row.shown() for row in await self._store.audits(limit)]
 
     async def approve(self, approval: Approval, caller: Caller) -> dict[str, Any]:
-        agreed = c.Approve(approval.rollout, caller.people, caller.actor, approval.note)
+        at = iso(boottime() + offset())
+        agreed = c.Approve(approval.rollout, caller.people, caller.actor, approval.note, at)
         return await self._steered(agreed, f"is approved by {caller.actor}")
 
     async def steer(self, steer: Steer, caller: Caller) -> dict[str, Any]:
@@ -271,10 +336,23 @@ class EngineService:
         verbs: dict[str, tuple[c.Steer, str]] = {
             "pause": (c.Pause(number), "holds before its next step"),
             "resume": (c.Resume(number), "goes on"),
-            "promote": (c.Promote(number, full=steer.full), "does not wait any longer"),
+            "promote": (self._promote(steer, caller), "does not wait any longer"),
             "abort": (c.Abort(number, reason), "goes back"),
         }
         return await self._steered(*verbs[steer.verb])
+
+    def _promote(self, steer: Steer, caller: Caller) -> c.Promote:
+        may = partial(roles.may, caller, access=TodaysAccess(self._snapshots), own_uid=os.getuid())
+        return c.Promote(
+            steer.rollout,
+            steer.full,
+            people=caller.people,
+            actor=caller.actor,
+            note=steer.note,
+            at=iso(boottime() + offset()),
+            operator=may(roles.Role.OPERATE),
+            approver=may(roles.Role.APPROVE),
+        )
 
     async def _steered(self, command: c.Steer, words: str) -> dict[str, Any]:
         number = command.rollout
@@ -282,9 +360,13 @@ class EngineService:
             raise NotFound(f"there is no rollout {number}", "relctl history")
         refusal = self._engine.command(command)
         if refusal is not None:
-            raise _raised(refusal)
+            raise refused(refusal)
         await self._on_disk()
         running = self.state().rollout
+        if isinstance(command, c.Resume | c.Promote) and running and agreement.asks(running):
+            words = f"goes on as far as it may, and waits for {running.waiting}"
+        if isinstance(command, c.Promote) and running and running.paused:
+            words = "is agreed to, and holds until somebody ends the pause: relctl resume"
         if isinstance(command, c.Resume | c.Promote) and running and running.awaits_approval:
             words = f"is not held by this any longer, but waits for {approvals.wanted(running)}"
         return {"id": number, "message": f"rollout {number} {words}"}
@@ -343,6 +425,8 @@ class EngineService:
         live = state.slot(state.live)
         from_ = live.release if live is not None else ""
         to = c.release_of(state, begin)
+        if begin.rehearsal is not None:
+            return rehearsing.plan(to, begin.policy, begin.rehearsal)
         if stop_first.chosen(begin.kind, begin.policy, live):
             return plans.in_turn(begin.kind, from_, to, begin.policy, state.away, options)
         return plans.forth(begin.kind, from_, to, begin.policy, self._rate())
@@ -356,15 +440,19 @@ class EngineService:
             return
 
     def _tell_readers(self, before: State, after: State) -> None:
-        for news in narrate(before, after):
+        narrated = narrate(before, after)
+        for news in narrated:
             fields = about(news.rollout, news.slot, news.release)
             log.info("%s: %s", news.rollout or "-", news.text, extra=fields)
             extra: dict[str, Any] = {}
             if news.event in ("phase", "step"):
                 extra["status"] = status(after, self.vitals())
             self._hub.publish(news.event, news.text, news.rollout, **extra)
-        for alarm in raised(before, after, self._store.damage):
+        alarms = raised(before, after, self._store.damage)
+        for alarm in alarms:
             log.log(alarm.level, "%s", alarm.text, extra=alarm.about)
+        if self._outside is not None:
+            self._outside.hear(after, narrated, alarms)
         if before.rollout is not None and after.last is not before.last and after.last:
             task = asyncio.create_task(self._tell_result(after.last))
             self._telling.add(task)
@@ -374,7 +462,5 @@ class EngineService:
         """What people are told is what is on disk."""
         told = await self.rollout(ended.id) or receipt(ended, self.vitals(), running=False)
         self._hub.publish("result", told["summary"], ended.id, receipt=told)
-
-
-def _raised(refusal: c.Refusal) -> Refused:
-    return _REFUSALS[refusal.why](refusal.message, refusal.hint)
+        if self._outside is not None:
+            self._outside.ended(told)

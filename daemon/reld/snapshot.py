@@ -75,6 +75,36 @@ def was_replaced(snapshot: Snapshot) -> bool:
     return replaced(snapshot.origin, origin_of(snapshot.directory, boot_id()))
 
 
+def refuse_gone(snapshot: Snapshot) -> None:
+    """Blocks.
+
+    Raises PrepareError where what was good is not there any more, or is another directory: nobody has seen
+    that one work.
+    """
+    directory = Path(snapshot.directory)
+    refuse_no_directory(snapshot)
+    refuse_incomplete(snapshot.release, directory, snapshot.app, snapshot.workers)
+    refuse_replaced(snapshot)
+
+
+def refuse_no_directory(snapshot: Snapshot) -> None:
+    """Blocks. Raises PrepareError."""
+    if not Path(snapshot.directory).is_dir():
+        raise PrepareError(
+            f"release {snapshot.release} is not there any more: {snapshot.directory}"
+        )
+
+
+def refuse_replaced(snapshot: Snapshot) -> None:
+    """Blocks. Raises PrepareError."""
+    if was_replaced(snapshot):
+        release, directory = snapshot.release, snapshot.directory
+        raise PrepareError(
+            f"release {release} was replaced since it was good: {directory} is another directory now",
+            f"relctl switch {release} proves it anew, relctl rollback {release} --force does not",
+        )
+
+
 def read_env(path: str) -> tuple[tuple[str, str], ...]:
     """`NAME=value` lines as in systemd's EnvironmentFile: # comments, optional quotes, no expansion.
 

@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 # What an argument or an option's value stands for, by its name in click.
 MEANINGS = {
     "release": "releases", "number": "rollouts", "app": "apps", "socket": "files", "page": "files",
+    "directory": "files", "config": "files",
 }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from tests.bench import (
     speed,
     switches,
     throughput,
+    viewers,
     watched,
 )
 from tests.bench.verdicts import Line, table
@@ -33,6 +34,7 @@ ALL: dict[str, Callable[[], tuple[Line, ...]]] = {
     "lanes": lane_moves.measure,
     "speed": speed.measure,
     "light": light.measure,
+    "viewers": viewers.measure,
     "sensor": sensor.measure,
     "watched": watched.measure,
     "faults": faults.measure,

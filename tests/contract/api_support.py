@@ -25,6 +25,8 @@ from reld.api.service import Vitals
 from reld.core.model import Kind, Phase, Rollout, State
 from reld.core.policy import Policy
 from reld.errors import Refused
+from reld.metrics.facts import Facts
+from reld.metrics.page import page
 from reld.store.rows import AuditRow
 
 OPERATOR, VIEWER, STRANGER, APPROVER = 54001, 54002, 54003, 54004
@@ -78,8 +80,8 @@ class FakeService:
         self.steered.append(steer)
         return {"id": 42, "message": "ok"}
 
-    def subscribe(self) -> Any:
-        return self.hub.subscribe()
+    def subscribe(self, last: int = 0) -> Any:
+        return self.hub.subscribe(last)
 
     async def rollouts(self, limit: int) -> list[dict[str, Any]]:
         return [{"id": number} for number in range(50, 50 - limit, -1)]
@@ -109,8 +111,32 @@ class FakeService:
         self.replayed.append(request)
         return {"id": 42, "found": None}
 
+    async def check(self) -> dict[str, Any]:
+        return {"app": "web", "findings": []}
+
+    async def metrics(self) -> bytes:
+        return page(self.now, self.vitals(), Facts())
+
+    def told(self) -> list[dict[str, Any]]:
+        return []
+
+    async def tell_all(self) -> dict[str, Any]:
+        target = {"target": "https://hooks.example.com/...", "told": True, "answer": "200 OK"}
+        return {"targets": [target], "pending": False}
+
+    async def plan(self, request: RolloutRequest, caller: Caller) -> dict[str, Any]:
+        return {"plan": {"to": request.release}, "ok": True}
+
+    async def runbook(self) -> str:
+        return "# Releases of web\n"
+
     async def releases(self) -> list[dict[str, Any]]:
         return [{"release": "v1", "live": True, "slot": "blue", "good": True, "sealed": False}]
+
+    async def new_lines(self, number: int | None) -> dict[str, Any]:
+        if number not in (None, 42):
+            raise NotFound(f"cannot show the new lines of rollout {number}: there is none")
+        return {"rollout": 42, "new_lines": None, "why": "nobody listens"}
 
     async def log_lines(self, request: LogRequest) -> AsyncIterator[dict[str, Any]]:
         try:

@@ -18,6 +18,7 @@ from reld.core.commands import Abort, Begin, Command, Promote
 from reld.core.effects import Effect, Smoke
 from reld.core.model import Instance, Kind, Phase, Slot, State
 from reld.core.policy import Policy, SlotPolicy
+from reld.core.rehearsed import Rehearsal
 from reld.core.verdict.settings import VerdictSettings
 from reld.engine import Engine, Host, Post
 
@@ -232,6 +233,13 @@ class Stage(ABC):
         self.begin(release, **policy)
         self.until(lambda: self.state.rollout is None and not self.state.old_lanes)
         assert self.live().release == release, self.state.last
+
+    def rehearse(self) -> int:
+        """What is live gets half of the traffic in the other slot, for a long time."""
+        wish = Rehearsal(50, 600.0, token="0123456789abcdef" * 2)
+        self.command(Begin(Kind.REHEARSAL, None, POLICY, rehearsal=wish))
+        assert self.state.rollout is not None
+        return self.state.rollout.id
 
     def begin_at_half(self, release: str) -> int:
         """A switch that has its first share, and stays there."""

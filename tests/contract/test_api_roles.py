@@ -36,19 +36,25 @@ ALLOWED = """
     route                                nobody viewer approver operator root
     GET  /                               no     yes    yes      yes      yes
     GET  /metrics                        no     yes    yes      yes      yes
+    GET  /v1/notify                      no     yes    yes      yes      yes
+    POST /v1/notify                      no     no     no       yes      yes
     GET  /v1/status                      no     yes    yes      yes      yes
     GET  /v1/rollouts                    no     yes    yes      yes      yes
     GET  /v1/rollouts/42                 no     yes    yes      yes      yes
     POST /v1/rollouts/42/replay          no     yes    yes      yes      yes
+    POST /v1/plan                        no     yes    yes      yes      yes
     GET  /v1/events                      no     yes    yes      yes      yes
     GET  /v1/logs                        no     yes    yes      yes      yes
+    GET  /v1/logs/new                    no     yes    yes      yes      yes
     GET  /v1/releases                    no     yes    yes      yes      yes
+    GET  /v1/runbook                     no     yes    yes      yes      yes
     GET  /v1/audit                       no     no     yes      yes      yes
+    GET  /v1/check                       no     yes    yes      yes      yes
     POST /v1/rollouts/42/approve         no     no     yes      no       yes
     POST /v1/rollouts                    no     no     no       yes      yes
     POST /v1/rollouts/42/pause           no     no     no       yes      yes
     POST /v1/rollouts/42/resume          no     no     no       yes      yes
-    POST /v1/rollouts/42/promote         no     no     no       yes      yes
+    POST /v1/rollouts/42/promote         no     no     yes      yes      yes
     POST /v1/rollouts/42/abort           no     no     no       yes      yes
     POST /v1/rollouts/41/stay            no     no     no       yes      yes
     POST /v1/rollouts/42/detach          no     no     no       yes      yes
@@ -66,6 +72,7 @@ asked for, but this client has no descriptors to hand over.
 
 LEASE = {"lease": "0123456789abcdef"}
 BODIES = {
+    "/v1/plan": {"release": "v2"},
     "/v1/rollouts": {"kind": "stop"},
     "/v1/releases": {"release": "v2"},
     "/v1/run": {"argv": ["true"]},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from reld import config_file
 from reld.api.hub import Hub
 from reld.api.peers import Caller
 from reld.api.requests import Approval, Options, RolloutRequest, Steer
+from reld.core import commands as c
 from reld.core.machine import first_state
-from reld.core.model import Rollout
+from reld.core.model import Kind, Rollout
 from reld.engine import Engine
 from reld.errors import BadRequest, Busy, NotPermitted, Refused
 from reld.host.snapshots import Snapshots, TodaysAccess
@@ -24,6 +25,7 @@ from reld.saver import StateSaver
 from reld.service import EngineService
 from reld.store.database import Store
 from tests.fuzz.api_server import CONFIG
+from tests.unit.core_driver import POLICY, steady
 
 ALICE = Caller(1000, 1000, 1, 1000, "alice", login_name="alice")
 ALICE_AS_ROOT = Caller(0, 0, 1, 1000, "root", login_name="alice")
@@ -42,6 +44,7 @@ class Reld:
     engine: Engine
     access: TodaysAccess
     config: Path
+    snapshots: Snapshots
 
     @property
     def rollout(self) -> Rollout:
@@ -65,7 +68,7 @@ async def reld(tmp_path: Path) -> AsyncIterator[Reld]:
     engine = Engine(first_state("web", "boot"), Idle(), saver, lambda: 100.0)
     service = EngineService(engine, store, snapshots, Hub(lambda: "T"), tmp_path)
     running = asyncio.create_task(engine.run())
-    yield Reld(service, engine, TodaysAccess(snapshots), path)
+    yield Reld(service, engine, TodaysAccess(snapshots), path, snapshots)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await store.close()
@@ -143,3 +146,60 @@ async def test_a_second_switch_is_told_of_the_wait(reld: Reld) -> None:
     with pytest.raises(Busy) as caught:
         await reld.service.begin(RolloutRequest("switch", "v3", Options()), BOB)
     assert f"relctl approve {number}" in caught.value.hint
+
+
+# Between two steps.
+
+
+def asked(reld: Reld, who: Caller, *, approvers: str) -> int:
+    """It waits after 5 % for a person, as far as the state says."""
+    reld.approvers(approvers)
+    config = config_file.load(reld.config, uid=os.geteuid())
+    reld.snapshots.config = config
+    policy = replace(POLICY, approve_after=(5,))
+    driver = steady()
+    begin = c.Begin(Kind.SWITCH, "v2", policy, who.actor, people=who.people, on_duty="carol")
+    driver.tell(replace(begin, approval=bool(config.access.approvers)))
+    driver.until(lambda s: "approver" in s.rollout.waiting or s.rollout.asked)
+    if driver.rollout.awaits_approval:
+        assert driver.ask(c.Approve(driver.rollout.id, (), "dora")) is None
+    reld.engine.state = driver.until(lambda s: s.rollout.asked).state
+    return driver.rollout.id
+
+
+def promoted(number: int, *, full: bool = False) -> Steer:
+    return Steer(number, "promote", full=full, reason="", note="looks well")
+
+
+async def test_an_approver_who_is_no_operator_agrees_between_two_steps(reld: Reld) -> None:
+    number = asked(reld, ALICE, approvers='["bob", "alice"]')
+    with pytest.raises(NotPermitted, match="alice began it"):
+        await reld.service.steer(promoted(number), ALICE_AS_ROOT)
+    with pytest.raises(NotPermitted, match="it waits for an approver"):
+        await reld.service.steer(
+            promoted(number), Caller(1002, 1002, 1, 1002, "olga", frozenset({"0"}))
+        )
+    with pytest.raises(NotPermitted, match="--full is for operators"):
+        await reld.service.steer(promoted(number, full=True), BOB)
+    await reld.service.steer(promoted(number), BOB)
+    account = await reld.service.rollout(number)
+    assert account is not None
+    assert account["on_duty"] == "carol"
+    (one,) = account["agreed"]
+    assert (one["after"], one["by"], one["note"]) == (5, "bob", "looks well")
+    assert one["at"].endswith("Z")
+
+
+async def test_where_nobody_is_asked_an_approver_who_is_no_operator_steers_nothing(
+    reld: Reld,
+) -> None:
+    reld.approvers('["bob"]')
+    number = await begun(reld)
+    with pytest.raises(NotPermitted, match="for operators"):
+        await reld.service.steer(promoted(number), BOB)
+
+
+async def test_without_approvers_who_began_agrees(reld: Reld) -> None:
+    number = asked(reld, ALICE_AS_ROOT, approvers="[]")
+    await reld.service.steer(promoted(number), ALICE_AS_ROOT)
+    assert [one.by for one in reld.rollout.agreed] == ["alice (as root)"]

@@ -25,7 +25,7 @@ def reld(monkeypatch):
 
 STARTING = ["switch v2", "deploy v2", "rollback", "restart", "start", "stop", "contract", "eject"]
 STEERING = ["pause", "resume", "promote", "abort"]
-LOOKING = ["status", "history", "show 7", "logs", "releases"]
+LOOKING = ["status", "history", "show 7", "logs", "logs --new", "releases"]
 
 
 def objects(text):
@@ -321,6 +321,7 @@ def test_looking_in_json_is_one_object_per_line_and_nothing_else(reld, capsys, l
     reld.answer("GET", "/v1/rollouts/7", receipt())
     reld.answer("GET", "/v1/releases", {"releases": []})
     reld.stream("/v1/logs", [{"release": "v1", "slot": "blue", "line": "x"}])
+    reld.answer("GET", "/v1/logs/new", {"rollout": 7, "new_lines": None})
     assert main([*line.split(), "--json"]) == 0
     said = capsys.readouterr()
     assert len(objects(said.out)) == 1
@@ -411,6 +412,8 @@ def test_the_only_app_is_found(monkeypatch, reld):
         "show x",
         "show",
         "logs red",
+        "logs blue --new",
+        "logs --new red",
         "nonsense",
         "status --nonsense",
         "status extra",
@@ -444,6 +447,8 @@ def test_help_lists_the_commands_of_now_and_no_others(capsys):
     listed = {row.split()[0] for row in out.partition("Commands:")[2].splitlines() if row.strip()}
     assert listed == {
         *(
+            "check",
+            "init",
             "switch",
             "deploy",
             "rollback",
@@ -457,6 +462,10 @@ def test_help_lists_the_commands_of_now_and_no_others(capsys):
         *("watch", "history", "show", "logs", "releases", "pause", "resume", "promote"),
         *("abort", "approve", "audit", "apps", "eject", "replay", "mend", "version"),
         *("unpack", "run", "maintenance"),
+        "notify",
+        "plan",
+        "rehearse",
+        "runbook",
     }
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import pty
 import re
 import signal
 import statistics
-import struct
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 
@@ -20,6 +17,7 @@ import pytest
 
 from tests.fakes import api
 from tests.fakes.api import fake_reld, phase, progress, result
+from tests.terminal import Terminal
 
 CTL = str(Path(__file__).parents[2] / "ctl")
 
@@ -47,74 +45,119 @@ def relctl(reld, *arguments, **more):
     )
 
 
-def on_a_terminal(reld, *arguments, columns=80, **variables):
-    """Runs relctl on a pty. Returns its exit code and all that came out."""
-    primary, secondary = pty.openpty()
-    fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with subprocess.Popen(
-        [sys.executable, "-m", "relctl", *arguments],
-        stdin=secondary,
-        stdout=secondary,
-        stderr=secondary,
-        env=environment(reld, **variables),
-        start_new_session=True,
-    ) as process:
-        os.close(secondary)
-        said = b""
-        while True:
-            try:
-                data = os.read(primary, 65536)
-            except OSError:
-                break
-            if not data:
-                break
-            said += data
-        os.close(primary)
-    return process.returncode, said.decode()
+def on_a_terminal(reld, *arguments, size=(80, 24), **variables):
+    """Runs relctl in a terminal. Returns its exit code, and the terminal as it was left."""
+    with Terminal(size) as terminal:
+        with subprocess.Popen(
+            [sys.executable, "-m", "relctl", *arguments],
+            stdin=terminal.theirs,
+            stdout=terminal.theirs,
+            stderr=terminal.theirs,
+            env=environment(reld, **variables),
+            start_new_session=True,
+        ) as process:
+            terminal.to_the_end()
+        return process.returncode, terminal
 
 
-def drawn(said):
-    """The rewritten lines: what stands between one clearing and the next."""
-    return [part for part in re.split(r"\r\x1b\[K|\r\n", said) if part.startswith(">")]
-
-
-@pytest.mark.parametrize("columns", [80, 200, 40])
-def test_on_a_terminal_phases_become_lines_under_one_live_line(reld, columns):
+@pytest.mark.parametrize("size", [(80, 24), (200, 50), (40, 15), (20, 4)])
+def test_on_a_terminal_phases_become_lines_above_a_block_that_goes_at_the_end(reld, size):
     waiting = "for 120 more requests on both slots together, which takes a while"
     reld.rollout(
         42,
         [
             api.event("status", status=api.rolling("proving")),
             phase("shifting", 5),
-            progress(percent=25),
+            0.3,
             progress(percent=50, waiting=waiting),
+            0.3,
             phase("baking", 100, phases=[{"phase": "shifting", "seconds": 60}]),
             result(),
         ],
     )
-    code, said = on_a_terminal(reld, "switch", "v2", columns=columns)
+    code, terminal = on_a_terminal(reld, "switch", "v2", size=size)
     assert code == 0
-    lines = [line.split("\x1b[K")[-1] for line in said.split("\r\n")]
-    assert lines[0] == "rollout 42: switch v1 → v2, 5 → 25 → 100 %, about 15 min 30 s"
+    assert (terminal.screen.cursor.hidden, terminal.echoes) == (False, True)
+    shown = terminal.said.decode()
+    assert "shifting, step 2, 50 %"[: size[0] - 2] in shown
+    assert (
+        terminal.all_lines[0]
+        == "rollout 42: switch v1 → v2, 5 → 25 → 100 %, about 15 min 30 s"[: size[0]]
+    )
+    lines = terminal.all_lines
     for finished in ("starting    4.2 s", "shifting    1 min", "baking      10 min"):
         assert f"  {finished}" in lines
     assert lines.index("  starting    4.2 s") < lines.index("  shifting    1 min")
-    assert any("shifting     25 % · 1 min 12 s left"[: columns - 4] in line for line in drawn(said))
-    assert max(map(len, drawn(said))) < min(columns, 80)
-    assert any(line.startswith("requests    blue 41210") for line in lines)
+    assert any(line.startswith("requests    blue 4121"[: size[0]]) for line in lines)
+    assert not any(line.startswith(("web:", "next")) for line in lines)
+
+
+def test_the_view_asks_for_its_pace_and_for_what_happened_before(reld):
+    reld.rollout(42, [progress(), result()])
+    on_a_terminal(reld, "switch", "v2")
+    assert reld.asked("GET", "/v1/events") == [{"rollout": "42", "every": "0.25", "last": "24"}]
+
+
+def test_what_happened_before_is_told_in_the_block_and_not_again_after_an_outage(reld):
+    before = [
+        {**api.event("step", f"step number {n}"), "time": f"2026-11-23T10:0{n}:00Z", "past": True}
+        for n in range(3)
+    ]
+    reld.away = 1.5
+    reld.rollout(42, [progress(), *before, 0.3, progress(), 0.3, api.RESTART])
+    reld.stream("/v1/events", [progress(), *before, 0.3, progress(), 0.3, result()])
+    _, terminal = on_a_terminal(reld, "switch", "v2")
+    said = terminal.said.decode()
+    assert "reld is away" in said
+    for n in range(3):
+        assert f"step number {n}" in said
+    assert not any("step number" in line for line in terminal.all_lines)
+
+
+def test_an_ascii_terminal_gets_ascii(reld):
+    reld.rollout(42, [progress(evidence=api.evidence(errors=0.5)), 0.3, result()])
+    _, terminal = on_a_terminal(reld, "switch", "v2", LC_ALL="C", PYTHONUTF8="0")
+    assert terminal.said.isascii()
+    assert "rollout 42: switch v1 -> v2, 5 -> 25 -> 100 %, about 15 min 30 s" in terminal.all_lines
+
+
+def test_in_the_background_it_writes_lines_and_leaves_the_terminal_alone(reld):
+    reld.rollout(42, [progress(), phase("shifting"), result()])
+    with Terminal((80, 24)) as terminal:
+        script = (
+            "import os, subprocess, sys\n"
+            "job = subprocess.Popen([sys.executable, '-m', 'relctl', 'switch', 'v2'], process_group=0)\n"
+            "print('code', job.wait(), flush=True)\n"
+        )
+        with subprocess.Popen(
+            ["setsid", "--ctty", sys.executable, "-c", script],
+            stdin=terminal.theirs,
+            stdout=terminal.theirs,
+            stderr=terminal.theirs,
+            env=environment(reld),
+        ):
+            terminal.to_the_end()
+        assert terminal.lines[-1] == "code 0"
+        assert b"\x1b" not in terminal.said
 
 
 def test_no_colour_is_used_at_all(reld):
     reld.rollout(42, [progress(), result()])
-    _, said = on_a_terminal(reld, "switch", "v2", NO_COLOR="1")
-    assert not re.search(r"\x1b\[[0-9;]*m", said)
+    _, terminal = on_a_terminal(reld, "switch", "v2", NO_COLOR="1")
+    assert not re.search(rb"\x1b\[[0-9;]*m", terminal.said)
+
+
+def test_colour_is_used_where_it_helps(reld):
+    reld.rollout(42, [progress(waiting="for a person"), 0.3, result()])
+    _, terminal = on_a_terminal(reld, "switch", "v2", NO_COLOR="")
+    assert b"\x1b[33mfor a person\x1b[0m" in terminal.said
 
 
 def test_a_dumb_terminal_gets_plain_lines(reld):
     reld.rollout(42, [phase("shifting"), result()])
-    _, said = on_a_terminal(reld, "switch", "v2", TERM="dumb")
-    assert "\x1b" not in said
-    assert "2026-11-23T11:00:00.123Z shifting begins" in said
+    _, terminal = on_a_terminal(reld, "switch", "v2", TERM="dumb")
+    assert b"\x1b" not in terminal.said
+    assert "2026-11-23T11:00:00.123Z shifting begins" in terminal.all_lines
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
@@ -277,8 +320,8 @@ def test_the_outlook_a_verdict_and_a_skipped_step_stay_on_the_terminal(reld):
         ],
         watch=["will notice 2 % errors"],
     )
-    _, shown = on_a_terminal(reld, "switch", "v2")
-    lines = [line.split("\x1b[K")[-1] for line in shown.split("\r\n")]
+    _, terminal = on_a_terminal(reld, "switch", "v2")
+    lines = terminal.all_lines
     assert lines[1] == "  will notice 2 % errors"
     for text in ("skipped 5 %: at 0.02 req/s", said, "the shield is off"):
         assert lines.count(f"  {text}") == 1

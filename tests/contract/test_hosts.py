@@ -331,6 +331,22 @@ def test_an_old_slot_that_is_sick_does_not_pass_when_it_is_asked(stage: Stage) -
         assert (asked.events[0].rollout, asked.events[0].passed) == (number, False)
 
 
+def test_own_requests_of_a_rehearsal_are_told_as_totals_that_go_on_where_they_were(
+    stage: Stage,
+) -> None:
+    stage.go_live("v1")
+    number = stage.rehearse()
+    first = stage.told(ev.Asked)
+    assert (first.rollout, first.failed, first.lost) == (number, 0, 0)
+    assert first.asked > 0
+    again = stage.perform(fx.AskGate(number))
+    stage.until(lambda: again.events)
+    assert again.events[0].asked > first.asked
+    stage.abort()
+    stage.until(lambda: stage.state.rollout is None)
+    assert stage.state.rehearsed is not None
+
+
 # savers
 
 FIRST = State("web", "boot", next_rollout=7)

@@ -16,6 +16,12 @@ from urllib.parse import parse_qs, urlsplit
 HANG = {"fake": "hang"}  # in a stream: say nothing more, keep the connection
 DROP = {"fake": "drop"}  # in a stream: cut the connection in the middle of the chunk
 RESTART = {"fake": "restart"}  # in a stream: no socket for a moment, then the next stream
+NO_SUCH_ROUTE = {
+    "code": "no-such-route",
+    "exit": 2,
+    "message": "cannot GET /v1/more: there is no such route",
+    "hint": "is relctl newer than reld? relctl version",
+}
 
 
 class FakeReld:
@@ -38,6 +44,7 @@ class FakeReld:
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unknown: set[str] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def answer(self, method: str, path: str, body: Any, status: int = 200) -> None:
@@ -46,6 +53,10 @@ class FakeReld:
     def refuse(self, method: str, path: str, code: str, exit_code: int, status: int = 409) -> None:
         error = {"code": code, "exit": exit_code, "message": f"cannot: {code}", "hint": "do this"}
         self.answer(method, path, {"error": error}, status)
+
+    def unknown(self, method: str) -> None:
+        """Whatever is asked so: no such route, as of a reld that is older than the question."""
+        self._unknown.add(method)
 
     def stream(self, path: str, lines: list[Any]) -> None:
         self.streams.setdefault(path, []).append(lines)
@@ -124,6 +135,8 @@ class FakeReld:
         await writer.drain()
 
     def _answer(self, method: str, path: str) -> tuple[int, Any]:
+        if method in self._unknown:
+            return 404, {"error": NO_SUCH_ROUTE}
         found = self.answers.get((method, path))
         if found:
             return found.pop(0) if len(found) > 1 else found[0]

@@ -13,7 +13,7 @@ import logging
 import sys
 import time
 
-PARTS = ("config", "log", "state", "api")
+PARTS = ("config", "log", "state", "sites", "api")
 _MODULES = {"log": "request_log"}
 
 

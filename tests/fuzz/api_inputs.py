@@ -23,10 +23,11 @@ NUMBERS = (
     "0x10", "1_0", " 1", "1 ", "NaN", "null", "..", "%31", "1%00", "", "9223372036854775808",
 )  # fmt: skip
 PATHS = (
-    "/", "/metrics", "/v1/status", "/v1/rollouts", "/v1/rollouts/{n}", "/v1/rollouts/{n}/{v}", "/v1/mend",
-    "/v1/events", "/v1/events?rollout={n}", "/v1/logs?release={r}&lines={n}", "/v1/logs?slot={r}",
-    "/v1/logs?follow=1&release={r}", "/v1/releases", "/v1/run", "/v1/maintenance", "/v1/audit?limit={n}", "/v1/rollouts?limit={n}",
-    "/v1/nowhere", "//v1/status", "/v1/../v1/status", "/v1/status/", "/v1/status;x", "/v1/status#x",
+    "/", "/metrics", "/v1/notify", "/v1/status", "/v1/rollouts", "/v1/rollouts/{n}", "/v1/rollouts/{n}/{v}", "/v1/mend",
+    "/v1/events", "/v1/events?rollout={n}", "/v1/events?every={n}&last={n}", "/v1/logs?release={r}&lines={n}", "/v1/logs?slot={r}",
+    "/v1/logs?follow=1&release={r}", "/v1/logs/new", "/v1/logs/new?rollout={n}", "/v1/releases", "/v1/run",
+    "/v1/maintenance", "/v1/audit?limit={n}", "/v1/rollouts?limit={n}",
+    "/v1/nowhere", "/v1/plan", "//v1/status", "/v1/../v1/status", "/v1/status/", "/v1/status;x", "/v1/status#x",
     "*", "http://[", "http://x/v1/status", "/%", "/%zz", "/%00", "/%ed%a0%80", "/\xff", "/v1/rollouts/{n}%2fabort",
     "?", "/?" + "a=b&" * 2000, "/v1/" + "a/" * 3000, "x:y", "//[::1", "http://a:b:c/", "/v1/logs?lines={n}&lines=1",
     "/v1/rollouts?limit", "/v1/rollouts?=&&=;%", "/v1/logs?release=%2e%2e%2fsecret", "/v1/status?\x00",
@@ -57,6 +58,9 @@ HEADERS = (
     b"Content-Length: ", b": x", b"X", b"X : y", b" folded: y", b"X: a\r\n b", b"X: \0", b"X\0: y", b"\xff: \xff",
     b"Cookie: " + b"a=b; " * 1000, b"X: " + b"y" * 9000, b"Accept: text/html", b"Range: bytes=0-",
     b"X-Forwarded-For: 127.0.0.1", b"Authorization: Basic cm9vdDo=", b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA",
+    b"Host: evil.example:8080", b"Host: \xff", b"Host: [::1", b"Origin: null", b"Origin: \xff", b"Origin: http://reld",
+    b"Sec-Fetch-Site: cross-site", b"Sec-Fetch-Site: same-origin", b"X-Relctl-Token: \xff", b"X-Relctl-Token: 0",
+    b"Content-Type: application/json", b"Content-Type: text/plain; " + b"x" * 500, b"Accept-Language: en",
 )  # fmt: skip
 KINDS = (
     "switch",
@@ -66,6 +70,7 @@ KINDS = (
     "stop",
     "contract",
     "eject",
+    "rehearsal",
     "",
     "SWITCH",
     "switch\0",
@@ -74,7 +79,7 @@ KINDS = (
 )
 OPTIONS = (
     "steps", "step_time", "step_max", "step_requests", "bake", "drain", "drain_max", "now", "force", "supersede",
-    "dry_run", "reason", "observe", "note", "unit", "port", "stop_first", "surge", "shadow", "__class__", "", "x" * 5000, "\ud800",
+    "dry_run", "reason", "observe", "note", "unit", "port", "on_duty", "stop_first", "surge", "shadow", "fail", "share", "time", "__class__", "", "x" * 5000, "\ud800",
 )  # fmt: skip
 WORDS = (
     ["true"], ["sh", "-c", "exit 3"], [], [""], ["a\0b"], ["\ud800"], ["x"] * 1001, ["\u202e"], ["-"], "true", {"0": "a"},
@@ -159,7 +164,12 @@ def _body(chance: Random) -> bytes:
         good: dict[str, Any] = {"kind": chance.choice(("switch", *KINDS[:7]))}
         if good["kind"] in ("switch", "rollback"):
             good["release"] = chance.choice(("v1", "v2", "v3"))
-        good["options"] = {"bake": 1, "steps": [50, 100], "note": "x", "dry_run": dice < 0.57}
+        good["options"] = {
+            "bake": 1,
+            "steps": [50, "approve", 100],
+            "note": "x",
+            "dry_run": dice < 0.57,
+        }
         return json.dumps(good).encode()
     options = {key: value(chance) for key in OPTIONS if chance.random() < 0.15}
     if chance.random() < 0.5:

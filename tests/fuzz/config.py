@@ -25,6 +25,8 @@ from reld.core.model import Closed, Color, Routing, Target
 from reld.errors import ConfigError
 from reld.nginx.render import render
 from reld.nginx.settings import GateSettings, Route, Static
+from reld.telling.target import name_of as target_name
+from reld.telling.webhook import Webhook
 from tests.fuzz import gate_text
 from tests.fuzz.counted import Counted, tried
 from tests.fuzz.mutate import spoiled
@@ -68,7 +70,7 @@ warm = 2
 name = "job"
 command = ["bin/smoke", "{port}"]
 [rollout]
-steps = [5, 25, 50, 95, 100]
+steps = [5, "approve", 25, 50, 95, 100]
 step_time = "1m"
 step_requests = 300
 step_max = "10m"
@@ -78,12 +80,14 @@ drain_max = "5m"
 strategy = "warm"
 surge = 1
 shadow = "5%"
+side_by_side = true
 [releases]
 build = [["make"], ["bin/assets", "{release}"]]
 shared = ["storage", "tmp/pids"]
 keep = 5
 max_size = "2G"
 unpack_timeout = "10m"
+follow = "/srv/web/current"
 [[worker]]
 name = "mailer"
 command = ["bin/mail", "{release}"]
@@ -122,6 +126,18 @@ unit = "myapp.service"
 before_start = ["bin/migrate", "expand"]
 contract = ["bin/migrate", "{release}"]
 timeout = "15m"
+[metrics]
+textfile = "/var/lib/x/relctl-web.prom"
+[[notify]]
+url = "https://hooks.example.com:8443/a/b?c=d%20e"
+on = ["start", "end"]
+format = "slack"
+headers = { X-Team = "ops" }
+secret_file = "/etc/relctl/web.secret"
+[[notify]]
+command = ["/usr/bin/tell", "{x}"]
+on = ["trouble"]
+user = "daemon"
 [access]
 operators = ["@relctl", "anna"]
 viewers = []
@@ -159,6 +175,8 @@ ODD = (
     '[{ url = "/a/", dir = "x", cache = "400d" }, { url = "/a/b/", dir = "x", cache = 0 }]', '"/etc"', '[["a"], []]',
     '{ keep = "0s", close_over = "0s" }', '{ keep = -1 }', '{ kepp = "1s" }', '["a", "a/b"]', '["../a"]', '["-a"]', '"2T"',
     '["tmp/./a"]', '"100%"', '"101%"', '"0.001%"', '"/healthz?a=b"', '"/h%22%3b%7b$x\\\\"', '"/\\u00e9"', '"-2G"',
+    '"https://[::1]/a"', '"https://[/"', '"http://a:b@c/"', '"https://a:0/"', '"https://a.b/%zz?#"', '"HTTP://a"',
+    '"https://a\\\\b/"', '"https://.../"', '"https://a:65536/"', '["step", "step"]', '["/x", ""]', '"/x/.prom"',
 )  # fmt: skip
 _FINDING = re.compile(r":[1-9][0-9]*: [^ ].*: .+")
 NGINX = "/usr/sbin/nginx"
@@ -236,6 +254,10 @@ class Trial:
         for command in (config.app.command, config.readiness.command or ()):
             for argument in command:
                 assert "\0" not in fill(argument, values)
+        for target in config.notify:
+            assert target_name(target).isprintable()
+            if target.url is not None:
+                Webhook(target)
         directory = fill(config.app.directory, {"release": "v1"})
         assert directory.startswith("/")
         assert ".." not in directory.split("/")

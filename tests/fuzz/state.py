@@ -17,9 +17,11 @@ from typing import Any
 
 from reld.config import App, Hooks, Liveness, Readiness, Smoke
 from reld.core.model import (
+    Agreed,
     Color,
     Counts,
     Exit,
+    Followed,
     Gate,
     Good,
     Hook,
@@ -31,6 +33,7 @@ from reld.core.model import (
     Lanes,
     Loaded,
     Mark,
+    Marked,
     Outcome,
     Phase,
     Rest,
@@ -42,6 +45,7 @@ from reld.core.model import (
     Watch,
 )
 from reld.core.policy import Policy, SlotPolicy
+from reld.core.rehearsed import Rehearsal, Rehearsed
 from reld.core.verdict.finding import Finding, Verdict
 from reld.errors import StoreError
 from reld.snapshot import Snapshot
@@ -88,19 +92,23 @@ def full() -> State:
     )
     rollout = Rollout(
         id=4, kind=Kind.SWITCH, phase=Phase.SHIFTING, since=1.5, began=1.0,
-        policy=Policy(steps=(1, 100), hooks=("before_start",)), actor="anna", from_="v1", to="v2",
+        policy=Policy(steps=(1, 100), approve_after=(0, 1), hooks=("before_start",)), actor="anna", from_="v1", to="v2",
         old=Color.BLUE, candidate=Color.GREEN, turning=Outcome.ROLLED_BACK, prepared=True,
         addresses=("127.0.0.1:21004",), step=1, share=5, step_since=3.25, skipped=(5, 25),
         watch=Watch(12.5, 22.5, Finding(Verdict.WORSE, "v2 failed", odds=5300.0, errors=1.0), 38.5),
         hooks=(Hook("before_start", HookState.DONE, 1, 9.0),), left=3,
         blue=Counts(10, 1), green=Counts(140, 0, 7, 7), marks=(Mark(Phase.PREPARING, 1.0),),
+        rehearsal=Rehearsal(5, 30.0, True, "f" * 32, back_at=2.5, found=True),
+        on_duty="carol", asked=True, agreed=(Agreed(0, "bob", "2026-11-24", "ü"), Agreed(5, "anna")),
     )  # fmt: skip
-    routing = Routing(*targets, 4)
+    routing = Routing(*targets, 4, rehearsal=Marked("f" * 32, fails=True))
     return State(
         app="web", boot="boot", blue=blue, green=green,
         gate=Gate(Loaded(5, routing), Loaded(6, routing), (Loaded(4, Routing()),), deadline=1.0),
         rollout=rollout, last=rollout, good=(Good("v1", 1, sealed=True),),
         resting=(Rest("127.0.0.1:1", 3.0),), old_lanes=(Lanes(3, 5),),
+        follow=Followed("/srv/web/current", "/srv/web/releases/v2", "v2", 4, Outcome.ROLLED_BACK),
+        rehearsed=Rehearsed("v1", "2026-11-24", 3, "done", seconds_to_ready=0.5, advice=("a", "b")),
     )  # fmt: skip
 
 

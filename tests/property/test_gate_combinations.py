@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from reld.core.model import Closed, Color, Routing, Target
+from reld.core.model import Closed, Color, Marked, Routing, Target
 from reld.nginx import places
 from reld.nginx.render import render
 from reld.nginx.settings import GateSettings, Route, Static
@@ -100,6 +100,9 @@ def test_nginx_takes_every_combination_without_a_warning(home: Path, part: int) 
         routing = routing_of(on, listening, candidate=candidate)
         if routing.maintenance is not None and chance.random() < 0.5:
             routing = replace(routing, maintenance=replace(CLOSED, hold=5.0))
+        if candidate and chance.random() < 0.3:
+            marked = Marked("0123456789abcdef" * 2, fails=chance.random() < 0.7)
+            routing = replace(routing, rehearsal=marked)
         text = render(settings, 3, routing, ROOTS)
         assert complaint(settings, text) == "", (sorted(on), listening, candidate)
 

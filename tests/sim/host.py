@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 from reld.core import effects as fx
@@ -94,6 +95,10 @@ class SimHost:
                 await self._often(0.5, lambda: post(ev.StreamsClosed(number, 1, next(left, 0))))
             case fx.Judge(rollout=number):
                 await self._often(1.0, lambda: self._judge(number, post))
+            case fx.AskGate(rollout=number):
+                rehearsed = world.state.rollout and world.state.rollout.rehearsal
+                own = count(rehearsed.asked + 5 if rehearsed else 5, 5)
+                await self._often(1.0, lambda: post(ev.Asked(number, next(own), 0, 0)))
             case fx.AskOld(rollout=number):
                 await asyncio.sleep(r.uniform(0.05, 2.0))
                 self._asked_old(number, post)

@@ -10,7 +10,7 @@ from reld.core import commands as c
 from reld.core.model import Kind, Outcome, Phase, State
 from reld.core.policy import Policy, SlotPolicy, WorkerPolicy
 from reld.core.verdict.settings import VerdictSettings
-from tests.sim import people
+from tests.sim import gates, people, rehearsals
 from tests.sim.invariants import check_tidy, obey
 from tests.sim.world import Faults, World
 
@@ -92,9 +92,18 @@ def random_command(r: random.Random, state: State) -> c.Command:
     )
     chance = random.Random(f"streams {state.next_rollout} {policy.bake} {policy.steps}")
     policy = replace(policy, streams=people.streams_of(chance))
+    policy = gates.gated(policy, random.Random(f"gates {state.next_rollout} {policy}"))
     release = r.choice(("v1", "v2", "v3", "v4", None))
     begins = [
-        c.Begin(kind, release, policy, "test", force=r.random() < 0.3, unit="web")
+        c.Begin(
+            kind,
+            release,
+            policy,
+            "test",
+            force=r.random() < 0.3,
+            unit="web",
+            rehearsal=rehearsals.wish(chance),
+        )
         for kind in Kind
         if not (kind is Kind.SWITCH and release is None)
     ]
@@ -157,6 +166,9 @@ def play(world: World, acts: Collection[int] | None = None) -> None:
         beside = people.closes_or_opens(world, number)
         if beside:
             world.script.append(f"{at:8.2f}  {beside}")
+        rehearsed = rehearsals.rehearse(world, FAST, number)
+        if rehearsed:
+            world.script.append(f"{at:8.2f}  {rehearsed}")
         offline = people.goes_back_offline(world, number)
         if offline:
             world.script.append(f"{at:8.2f}  {offline}")
@@ -190,6 +202,7 @@ def act(world: World, r: random.Random) -> str:
         return "nobody does anything for a while"
     if dice < 0.45:
         command = random_command(r, world.state)
+        command = gates.answered(r, world.state, command)
         return typed(world, with_people(r, world.state, command))
     if dice < 0.6 and alive:
         process = r.choice(alive)

@@ -9,6 +9,7 @@ import pytest
 
 from reld import engine
 from reld.core import (
+    agreement,
     approval,
     commands,
     crew,
@@ -221,6 +222,14 @@ def approvals_are_not_awaited(m):
     m.setattr(Rollout, "awaits_approval", property(lambda rollout: False))
 
 
+def nobody_is_asked_between_steps(m):
+    m.setattr(agreement, "needed", lambda state, rollout, share=0: False)
+
+
+def straight_to_the_end_goes_past_people(m):
+    m.setattr(agreement, "farthest", lambda rollout: len(rollout.policy.steps) - 1)
+
+
 def everybody_approves_his_own(m):
     m.setattr(approval, "began_it", lambda rollout, people: False)
 
@@ -331,6 +340,8 @@ MUTANTS = [
     work_that_is_not_wanted_goes_on,
     a_failed_write_counts_as_written,
     approvals_are_not_awaited,
+    nobody_is_asked_between_steps,
+    straight_to_the_end_goes_past_people,
     everybody_approves_his_own,
     stop_first_starts_beside_what_is_left,
     stop_first_waits_for_no_drain,

@@ -37,7 +37,7 @@ from reld.core.recovery import Observed, recover
 from reld.core.verdict.finding import Finding
 from reld.engine import Engine
 from reld.errors import StoreError
-from tests.sim import invariants, one_at_a_time, worker_rules
+from tests.sim import gates, invariants, one_at_a_time, rehearsals, worker_rules
 from tests.sim.clock import VirtualLoop
 from tests.sim.host import SimHost
 from tests.sim.invariants import Violation
@@ -268,12 +268,14 @@ class World:
         self._count(before)
         invariants.one_rollout(before, after)
         invariants.obey(one_at_a_time.ends_served(before, after))
+        invariants.obey(rehearsals.stays_as_it_is(before, after))
         invariants.obey(worker_rules.moves(before, after, self.now))
         if not self._by_command(before, after):
             invariants.silence_is_told(self, before, after)
             invariants.verdicts_are_obeyed(self, before, after)
         invariants.a_pause_holds(self, before, after)
         invariants.two_people(before, after)
+        invariants.obey(gates.passed(before, after))
         rollout = after.rollout
         if rollout is not None and rollout.phase is Phase.REVERTING:
             number, engine = rollout.id, self.engine
@@ -317,6 +319,9 @@ class World:
                 "not obey",
                 "both slots stay warm",
                 "approver",
+                "to agree after",
+                "to agree before any traffic",
+                "to agree before the bake",
             ):
                 if word in rollout.waiting:
                     self.seen[f"waiting: {word}"] += 1
@@ -338,6 +343,8 @@ class World:
                 self.seen[f"workers moved, {last.outcome}"] += 1
             if last.reason.startswith("failed in shadow"):
                 self.seen["failed in shadow"] += 1
+            if "could not be removed in time" in last.reason:  # told, and a person's to do now
+                self.units.pop(last.id, None)
             if "could not go back" in last.reason:
                 self.seen["could not go back"] += 1
 

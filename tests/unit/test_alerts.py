@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reld.alerts import Alert, raised
 from reld.core.commands import Abort
-from reld.core.model import Kind, Phase
+from reld.core.model import Color, Gate, Kind, Loaded, Phase, Routing, State, Target
 from tests.unit.core_driver import Driver
 
 
@@ -74,3 +74,23 @@ def test_a_live_release_that_dies_is_told_and_so_is_its_return():
 def test_the_man_page_lists_every_id():
     page = (Path(__file__).parents[2] / "packaging/man/reld.8").read_text()
     assert [alert.name for alert in Alert if alert not in page] == []
+
+
+def test_an_instance_that_dies_again_and_again_is_told_once():
+    driver = serving()
+    for _ in range(5):
+        driver.dies(driver.state.live).rest()
+    told = [a.text for a in driver.alarms if a.alert is Alert.CRASH_LOOP]
+    live = driver.state.slot(driver.state.live)
+    assert len(told) == len(live.instances)
+    assert told[0].startswith("instance 0 of v1 dies again and again")
+
+
+def test_a_copy_that_is_out_of_the_gate_is_told_though_nothing_died():
+    both = Target(Color.BLUE, "v1", ("127.0.0.1:1", "127.0.0.1:2"))
+    one = Target(Color.BLUE, "v1", ("127.0.0.1:2",))
+    before, after = (State("web", "b", gate=Gate(Loaded(1, Routing(t)))) for t in (both, one))
+    (told,) = raised(before, after)
+    assert told.alert is Alert.COPY_OUT
+    assert told.text == "127.0.0.1:1 of v1 gets no requests any more, 1 serve"
+    assert raised(after, before) == []

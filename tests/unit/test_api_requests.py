@@ -211,3 +211,36 @@ def test_what_changes_the_release_can_be_stop_first(kind: str) -> None:
     release = None if kind == "restart" else "v2"
     body = {"kind": kind, "release": release, "options": {"stop_first": True}}
     assert rollout_request(body).options == Options(stop_first=True)
+
+
+def test_a_rehearsal_has_options_of_its_own() -> None:
+    options = {"fail": True, "share": 10, "time": 5}
+    body = {"kind": "rehearsal", "options": options}
+    asked = Options(fail=True, share=10, time=5.0)
+    assert rollout_request(body) == RolloutRequest("rehearsal", None, asked)
+    assert rollout_request({"kind": "rehearsal"}).options == Options()
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"kind": "rehearsal", "release": "v1"}, "it takes no release"),
+        ({"kind": "rehearsal", "options": {"share": 51}}, "from 1 to 50"),
+        ({"kind": "rehearsal", "options": {"share": 0}}, "from 1 to 50"),
+        ({"kind": "rehearsal", "options": {"share": True}}, "from 1 to 50"),
+        ({"kind": "rehearsal", "options": {"time": 0.5}}, "from 1 to 600 seconds"),
+        ({"kind": "rehearsal", "options": {"time": 601}}, "from 1 to 600 seconds"),
+        ({"kind": "rehearsal", "options": {"fail": "yes"}}, "true or false"),
+        ({"kind": "rehearsal", "options": {"steps": [5, 100]}}, "steps is an option of switch"),
+        ({"kind": "rehearsal", "options": {"now": True}}, "now is an option of switch"),
+        ({"kind": "rehearsal", "options": {"stop_first": True}}, "stop_first"),
+        ({"kind": "rehearsal", "options": {"surge": 1}}, "surge"),
+        ({"kind": "rehearsal", "options": {"shadow": 0.5}}, "shadow"),
+        ({"kind": "restart", "options": {"fail": True}}, "options of rehearse"),
+        ({"kind": "switch", "release": "v2", "options": {"share": 5}}, "options of rehearse"),
+        ({"kind": "switch", "release": "v2", "options": {"time": 5}}, "options of rehearse"),
+    ],
+)
+def test_a_rehearsal_that_makes_no_sense_is_refused(body: dict[str, Any], why: str) -> None:
+    with pytest.raises(BadRequest, match=why):
+        rollout_request(body)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from reld.api.measured import measured
-from reld.api.metrics import metrics
 from reld.api.receipt import receipt
 from reld.api.service import SlotVitals, Vitals
 from reld.api.status import degraded, headline, status
@@ -32,6 +31,8 @@ from reld.core.model import (
     Target,
 )
 from reld.core.policy import Policy, SlotPolicy
+from reld.metrics.facts import Facts
+from reld.metrics.page import page
 
 VITALS = Vitals(now=1000.0, offset=1_700_000_000.0)
 BLUE = Target(Color.BLUE, "v1", ("127.0.0.1:21001",))
@@ -147,6 +148,8 @@ def test_a_steady_state_has_one_live_slot_with_all_the_traffic() -> None:
         "degraded": None,
         "config": None,
         "maintenance": None,
+        "follow": None,
+        "rehearsal": None,
     }
 
 
@@ -168,10 +171,21 @@ def test_a_running_rollout_shows_all_its_keys() -> None:
         "since": "2023-11-14T22:29:10.000Z",
         "seconds": 60.0,
         "eta": 30 + 2 * 60 + 600 + 30,
+        "progress": {
+            "seconds": 2.0,  # the log was never read further
+            "needs_seconds": 60.0,
+            "at_most": 600.0,
+            "requests": 100,
+            "needs_requests": 300,
+        },
         "waiting": None,
         "paused": False,
         "approval": None,
         "note": None,
+        "on_duty": None,
+        "approve_after": [],
+        "asks": None,
+        "agreed": [],
         "left": None,
         "streams": None,
         "verdict": "fine",
@@ -183,6 +197,7 @@ def test_a_running_rollout_shows_all_its_keys() -> None:
         "rate": None,
         "strategy": "warm",
         "turned_away": 0,
+        "new_lines": None,
         "phases": [
             {"phase": "preparing", "seconds": 1.0},
             {"phase": "starting", "seconds": 9.0},
@@ -335,6 +350,8 @@ def test_a_receipt_has_the_whole_account() -> None:
         "note": "",
         "approved_by": None,
         "approval_note": "",
+        "agreed": [],
+        "on_duty": None,
         "summary": "v2 serves: 100 requests, 1 error, 1 connection cut at the end of the drain",
         "evidence": NOTHING_FOUND,
         "judged_by": {
@@ -351,12 +368,14 @@ def test_a_receipt_has_the_whole_account() -> None:
         "moved": True,
         "skipped": [],
         "shadow": None,
+        "rehearsal": None,
         "requests": {
             "blue": {"total": 90, "errors": 1, "failures": 0, "saved": 0},
             "green": {"total": 10, "errors": 0, "failures": 0, "saved": 0},
         },
         "strategy": "warm",
         "turned_away": 0,
+        "new_lines": None,
         "reloads": 2,
         "workers": [],
         "drain": {"seconds": 30.0, "cut": 1, "closed": 0},
@@ -410,17 +429,20 @@ def test_the_summary_of_a_failure_says_who_serves() -> None:
 
 
 def test_the_metrics_name_the_live_release_and_the_phase() -> None:
-    lines = metrics(SHIFTING, VITALS).splitlines()
-    assert 'reld_live_info{app="web",slot="blue",release="v1"} 1' in lines
-    assert 'reld_rollout_phase{app="web",phase="shifting"} 1' in lines
-    assert 'reld_rollout_phase{app="web",phase="baking"} 0' in lines
-    assert 'reld_rollout_requests{app="web",slot="blue",result="error"} 1' in lines
-    assert 'reld_slot_percent{app="web",slot="green",state="candidate"} 25' in lines
+    lines = page(SHIFTING, VITALS, Facts()).decode().splitlines()
+    assert 'reld_live_info{app="web",release="v1",slot="blue"} 1.0' in lines
+    assert 'reld_rollout_phase{app="web",phase="shifting"} 1.0' in lines
+    assert 'reld_rollout_phase{app="web",phase="baking"} 0.0' in lines
+    assert 'reld_rollout_requests{app="web",result="error",slot="blue"} 1.0' in lines
+    assert 'reld_slot_traffic_ratio{app="web",slot="green"} 0.25' in lines
+    assert 'reld_slot_state{app="web",slot="green",state="candidate"} 1.0' in lines
 
 
 def test_the_metrics_hold_one_series_for_each_label_set() -> None:
     names = [
-        line.rpartition(" ")[0] for line in metrics(SHIFTING, VITALS).splitlines() if line[0] != "#"
+        line.rpartition(" ")[0]
+        for line in page(SHIFTING, VITALS, Facts()).decode().splitlines()
+        if line[0] != "#"
     ]
     assert len(names) == len(set(names))
 

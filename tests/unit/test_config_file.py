@@ -83,6 +83,7 @@ bake = "1h30m"
 drain = "31s"
 drain_max = "6m"
 shadow = "5%"
+side_by_side = true
 [verdict]
 false_alarm = "1/500"
 max_error_rate = "5%"
@@ -141,7 +142,9 @@ def test_every_key_of_the_file_arrives(tmp_path):
         (("Content-Type", "application/x-www-form-urlencoded"),), (200, 302), "Welcome", 0.8, 5, 2,
     )  # fmt: skip
     assert script == Smoke("script", command=("bin/smoke", "{port}"))
-    assert config.rollout == Rollout((1, 100), 120.0, 301, 660.0, 5400.0, 31.0, 360.0, shadow=0.05)
+    assert config.rollout == Rollout(
+        (1, 100), 120.0, 301, 660.0, 5400.0, 31.0, 360.0, shadow=0.05, side_by_side=True
+    )
     assert config.verdict == Verdict(0.002, 0.05, 0.8, 120.0, "hold", shield=False)
     assert config.route == (Route("checkout", "^/checkout", (302, 303)),)
     assert config.gate == Gate(

@@ -414,7 +414,7 @@ APPENDED = [
         "[rollout]\nqqq = 1",
         (
             "10: rollout.qqq: there is no such key; expected one of steps, step_time, step_requests,"
-            " step_max, bake, drain, drain_max, strategy, surge, shadow"
+            " step_max, bake, drain, drain_max, strategy, surge, shadow, side_by_side"
         ),
     ),
     (

@@ -11,10 +11,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from reld.config import App, Config, PortRange, Ports, Readiness
+from reld.config import (
+    Access,
+    App,
+    Config,
+    Gate,
+    Hooks,
+    PortRange,
+    Ports,
+    Readiness,
+    Releases,
+    Rollout,
+    Route,
+    Verdict,
+)
 from reld.errors import ConfigError
-from reld.host import config_watch
-from reld.host.config_watch import ConfigWatch, changes, notified, polled
+from reld.host import file_watch
+from reld.host.config_watch import ConfigWatch
+from reld.host.file_watch import changes, notified, polled
 
 CONFIG = Config(
     "web",
@@ -27,7 +41,7 @@ CONFIG = Config(
 
 @pytest.fixture(params=[polled, notified], ids=["polling", "watchfiles"])
 def seen(request, monkeypatch):
-    monkeypatch.setattr(config_watch, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(file_watch, "LOOK_EVERY", 0.05)
     return request.param
 
 
@@ -66,7 +80,7 @@ async def test_a_file_that_another_one_replaced_has_changed(tmp_path, seen):
 
 
 async def test_without_watchfiles_it_looks_every_few_seconds(tmp_path, monkeypatch):
-    monkeypatch.setattr(config_watch, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(file_watch, "LOOK_EVERY", 0.05)
     monkeypatch.setitem(sys.modules, "watchfiles", None)
     path = tmp_path / "web.toml"
     path.write_text("1")
@@ -135,3 +149,56 @@ async def test_the_first_mistake_is_named_with_its_line():
     desk.wrong = ()
     await desk.look()
     assert desk.watch.said() == ""
+
+
+@pytest.mark.parametrize(
+    ("edit", "table"),
+    [
+        ({"gate": Gate(timeout=5.0)}, "[gate]"),
+        ({"route": (Route("checkout", "^/checkout"),)}, "[[route]]"),
+        ({"verdict": Verdict(shield=False)}, "[verdict] shield"),
+    ],
+)
+async def test_what_the_gate_is_made_of_needs_a_restart_and_a_rollout_does_not_hide_that(
+    edit, table
+):
+    desk = Desk()
+    desk.file = replace(CONFIG, **edit)
+    await desk.look()
+    assert f"{table} changed since reld began: systemctl restart reld@web" in desk.watch.said()
+    desk.snapshots.config = desk.file  # a rollout has begun with it
+    assert desk.watch.said().startswith(table)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"access": Access(approvers=("anna",))},
+        {"hooks": Hooks(before_start=("bin/migrate",))},
+        {"rollout": Rollout(bake=1.0)},
+    ],
+    ids=lambda edit: next(iter(edit)),
+)
+async def test_every_other_table_takes_effect_with_the_next_rollout(edit):
+    desk = Desk()
+    desk.file = replace(CONFIG, **edit)
+    await desk.look()
+    assert desk.watch.said() == "was changed since: takes effect with the next rollout"
+
+
+async def test_what_is_done_with_releases_and_links_takes_effect_at_once():
+    desk = Desk()
+    desk.file = replace(CONFIG, releases=Releases(follow="/srv/web/current"))
+    await desk.look()
+    assert desk.watch.said() == ""
+    assert desk.watch.today is desk.file
+
+
+async def test_an_edit_with_a_mistake_changes_nothing_of_what_is_used():
+    desk = Desk()
+    told = []
+    desk.watch.after_looks(lambda: told.append(desk.watch.today))
+    desk.wrong = ("/etc/relctl/web.toml:9: gate.listen: is no address",)
+    await desk.look()
+    assert desk.watch.today is CONFIG
+    assert set(map(id, told)) == {id(CONFIG)}

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from relctl import measured, receipt, rollouts, status, text
-from relctl.live import live_line
 from tests.fakes import api
 
 
@@ -68,34 +67,6 @@ def test_an_adopted_instance_is_called_so():
 
 def test_a_status_with_nothing_in_it_is_still_shown():
     assert status.lines({"slots": {"blue": None}})
-
-
-def test_the_live_line_has_phase_share_time_and_instances():
-    now = api.rolling()
-    assert live_line(now, now["rollout"]) == (
-        "> shifting     25 % · 1 min 12 s left · blue 1/1 ready, green 1/1 ready"
-    )
-
-
-@pytest.mark.parametrize(
-    ("found", "shown"),
-    [
-        ({}, "evidence 0 %"),
-        ({"errors": 0.35, "slowness": 0.02}, "evidence 35 % (errors)"),
-        ({"errors": 0.1, "slowness": 1.2}, "evidence 120 % (slowness)"),
-    ],
-)
-def test_the_live_line_has_the_evidence_in_percent_of_what_a_verdict_needs(found, shown):
-    now = api.rolling(evidence=api.evidence(**found), waiting="v2 is not warm yet")
-    assert live_line(now, now["rollout"]) == (
-        f"> shifting     25 % · 1 min 12 s left · {shown} · v2 is not warm yet"
-    )
-
-
-def test_an_instance_that_is_not_ready_is_in_the_live_line_beside_the_evidence():
-    now = api.rolling(evidence=api.evidence())
-    now["slots"]["green"]["instances"] = [api.instance(state="unready")]
-    assert live_line(now, now["rollout"]).endswith("evidence 0 % · blue 1/1 ready, green 0/1 ready")
 
 
 def test_a_status_shows_the_verdict_and_the_steps_that_were_skipped():
@@ -195,6 +166,48 @@ def test_a_receipt_and_a_status_say_what_was_mirrored():
     assert not any(line.startswith("shadow") for line in receipt.lines(api.receipt()))
 
 
+REHEARSED = {
+    "release": "v1",
+    "at": None,
+    "id": 7,
+    "outcome": "done",
+    "reason": None,
+    "seconds_to_ready": 1.24,
+    "seconds_to_roll_back": 0.004,
+    "longest_request": 2.5,
+    "seconds_to_drain": 0.3,
+    "seconds_to_stop": None,
+    "lost": 0,
+    "found": None,
+    "advice": ['[rollout] drain = "30s": as it is', '[app] stop_timeout = "10s"'],
+}
+
+
+def test_a_status_and_a_receipt_say_what_was_rehearsed():
+    line = next(x for x in status.lines(api.status(rehearsal=REHEARSED)) if "rehearsal" in x)
+    assert line.endswith(": done, ready in 1.2 s, back in 4 ms, nothing lost")
+    found = REHEARSED | {"outcome": "rolled_back", "reason": "3 requests lost", "lost": 3}
+    line = next(
+        x for x in status.lines(api.status(rehearsal=found | {"found": False})) if "rehearsal" in x
+    )
+    assert "rolled back: 3 requests lost, ready in 1.2 s" in line
+    assert line.endswith("3 lost, the verdict did not find it")
+    own = {"own": {"asked": 90, "failed": 6, "lost": 0}, "fail": True}
+    shown = receipt.lines(api.receipt(kind="rehearsal", rehearsal=REHEARSED | own))
+    for words in (
+        "measured    ready in 1.2 s, back in 4 ms, longest request 2.5 s, drained in 300 ms, nothing",
+        "its own     90 requests of reld's own, 6 failed as they were told to",
+        'advice      [rollout] drain = "30s": as it is',
+        '            [app] stop_timeout = "10s"',
+    ):
+        assert any(x.startswith(words) for x in shown), shown
+
+
+def test_without_a_rehearsal_nothing_is_said_of_one():
+    lines = [*status.lines(api.status()), *receipt.lines(api.receipt())]
+    assert not [x for x in lines if "rehearsal" in x or x.startswith("measured")]
+
+
 @pytest.mark.parametrize(
     ("outcome", "more", "code"),
     [
@@ -220,6 +233,7 @@ def test_the_receipt_decides_the_exit_code(outcome, more, code):
         ("aborted", {"moved": False}, 0),
         ("aborted", {"exit": 9}, 9),
         ("done", {"exit": 0}, 9),
+        ("done", {"exit": 0, "kind": "rehearsal"}, 0),
         ("failed", {}, 1),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,12 @@ def test_each_how_to_is_followed_by_a_test(path: Path):
     ways = (f'Stack("{path.stem}"', f'DOCS / "{path.name}"')
     tests = [*TESTS.glob("stacks/test_*.py"), *TESTS.glob("vm/test_*.py")]
     assert any(way in test.read_text() for test in tests for way in ways)
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.stem)
+def test_what_a_page_links_to_is_there(path: Path):
+    links = re.findall(r"\]\(([^)#]+)\)", path.read_text())
+    assert [a for a in links if "://" not in a and not (path.parent / a).exists()] == []
 
 
 def written(tmp_path: Path, text: str) -> HowTo:

@@ -72,6 +72,20 @@ def test_a_first_start_and_a_way_back_are_not_judged() -> None:
         assert (plan["watch"], plan["skipped"], plan["steps"]) == ([], [], [100])
 
 
+def test_by_what_a_release_is_judged_is_what_the_config_says() -> None:
+    assert outlook.judged(POLICY) == [
+        "a healthy release goes back by mistake once in 1000",
+        "slowness is judged after 60 s, against the old release",
+    ]
+    strict = replace(
+        POLICY.verdict, max_error_rate=0.05, max_p95=0.8, routes=("checkout", "search")
+    )
+    assert outlook.judged(replace(POLICY, steps=(100,), verdict=strict))[1:] == [
+        "in any case not more than 5.0 % errors and 800 ms for 95 of 100 requests",
+        "judged apart, too: checkout, search",
+    ]
+
+
 def test_to_observe_is_to_judge_and_not_to_act() -> None:
     policy = plans.with_options(POLICY, Options(observe=True))
     assert not policy.verdict.act

@@ -141,6 +141,7 @@ def test_purging_leaves_nothing(serving: Box):
         ("group", "relctl"),
         ("group", "relctl-gate"),
         ("passwd", "relctl-gate"),
+        ("passwd", "relctl-notify"),
     ):
         assert serving.run("getent", database, name).returncode == 2, name
     assert "relctl" not in serving.sh("dpkg-query -W")

@@ -136,7 +136,8 @@ def test_without_a_terminal_every_line_is_whole_and_plain(vm: Box):
 def test_with_a_terminal_the_running_phase_is_rewritten_in_place(vm: Box):
     ended = vm.ssh("relctl switch v2 --now --bake 1s", user="deploy", tty=True)
     assert ended.returncode == 0
-    assert "\r\x1b[K> " in ended.stdout
+    hidden, shown = (ended.stdout.rindex(f"\x1b[?25{way}") for way in "lh")  # the cursor
+    assert hidden < shown
     assert "  committing " in ended.stdout
 
 

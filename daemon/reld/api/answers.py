@@ -15,13 +15,13 @@ from reld.errors import BadRequest, NotPermitted, Refused, RelctlError
 
 LARGEST_BODY = 64 * 1024  # bytes
 BODY_TIME = 10.0  # seconds until all of it has come
-HEADERS = {"X-Relctl-Version": __version__, "Cache-Control": "no-store"}
-
-PAGE = b"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>reld</title>
-<p>This is reld's control socket. Use <code>relctl</code>: <code>relctl status</code> is a start.</p>
-</html>
-"""
+HEADERS = {
+    "X-Relctl-Version": __version__,
+    "Cache-Control": "no-store",
+    # For browsers: what an app wrote into its log is never a page, nor a part of another one's.
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 
 class Crowded(Refused):
@@ -71,13 +71,13 @@ def answer(body: Mapping[str, Any], status: int = 200) -> web.Response:
     )
 
 
-def text(body: str, content_type: str) -> web.Response:
+def text(body: bytes, content_type: str) -> web.Response:
     headers = {**HEADERS, "Content-Type": content_type}
-    return web.Response(body=body.encode(), headers=headers)
+    return web.Response(body=body, headers=headers)
 
 
-def page() -> web.Response:
-    return web.Response(body=PAGE, content_type="text/html", charset="utf-8", headers=HEADERS)
+def page(body: bytes, headers: Mapping[str, str]) -> web.Response:
+    return web.Response(body=body, headers={**HEADERS, **headers})
 
 
 def stream() -> web.StreamResponse:

@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 _QUEUE = 512  # events that a reader may lag behind before it is dropped
+REMEMBERED = 200
+"""Events of before that a new reader can be told."""
+_OF_THEIR_TIME = ("status", "receipt")  # what was so then must not be taken for what is so now
 
 
 class Subscription:
@@ -55,6 +58,7 @@ class Hub:
         self._now = now
         self._seq = 0
         self._readers: set[Subscription] = set()
+        self._past: deque[dict[str, Any]] = deque(maxlen=REMEMBERED)
 
     def publish(
         self, event: str, text: str, rollout: int | None = None, **extra: Any
@@ -69,14 +73,21 @@ class Hub:
             "text": text,
             **extra,
         }
+        told = {key: value for key, value in line.items() if key not in _OF_THEIR_TIME}
+        self._past.append({**told, "past": True})
         for reader in tuple(self._readers):
             reader.put(line)
         return line
 
-    def subscribe(self) -> Subscription:
-        """Every event that is published from now on."""
+    def subscribe(self, last: int = 0) -> Subscription:
+        """Every event that is published from now on, after the newest `last` of those before.
+
+        Those have `"past": true`, and neither a status nor a receipt.
+        """
         reader = Subscription(self._readers.discard)
         self._readers.add(reader)
+        for line in tuple(self._past)[len(self._past) - min(last, len(self._past)) :]:
+            reader.put(line)
         return reader
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reld.api import shadow, workers
+from reld.api import agreements, new_lines, rehearsal, shadow, workers
 from reld.api.clock import iso
 from reld.api.evidence import evidence, judged_by, requests
 from reld.api.service import Vitals
@@ -34,6 +34,8 @@ def receipt(rollout: Rollout, vitals: Vitals, *, running: bool) -> dict[str, Any
         "note": rollout.note,
         "approved_by": rollout.approved_by or None,
         "approval_note": rollout.approval_note,
+        "agreed": agreements.given(rollout),
+        "on_duty": rollout.on_duty or None,
         "summary": summary(rollout, outcome),
         "evidence": evidence(rollout),
         "judged_by": judged_by(rollout),
@@ -42,9 +44,11 @@ def receipt(rollout: Rollout, vitals: Vitals, *, running: bool) -> dict[str, Any
         "moved": rollout.moved,
         "skipped": list(rollout.skipped),
         "shadow": shadow.account(rollout),
+        "rehearsal": None if running else rehearsal.account(rollout),
         "requests": {"blue": requests(rollout.blue), "green": requests(rollout.green)},
         "strategy": STOP_FIRST if rollout.stop_first else WARM,
         "turned_away": rollout.turned_away,
+        "new_lines": new_lines.shown(vitals.new_lines.get(rollout.id), new_lines.IN_RECEIPT),
         "reloads": rollout.reloads,
         "workers": workers.moves(rollout, vitals),
         "drain": {

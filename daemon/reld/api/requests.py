@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reld.api import rehearsal_options
+from reld.core.agreement import WORD, split
 from reld.core.model import Color, Kind
 from reld.errors import BadRequest
 
@@ -20,25 +22,33 @@ _LEASE = re.compile(r"[A-Za-z0-9]{8,64}")
 _LONGEST = 30 * 24 * 3600.0
 _MOST_REQUESTS = 10**9
 _REASON = 500
+_NAME = 64
 _VERBS = ("pause", "resume", "promote", "abort")
 _NAMED = (Kind.SWITCH, Kind.ROLLBACK)  # kinds that may name a release
 
 
 class NotFound(BadRequest):
-    """There is no such rollout or route."""
+    """There is no such rollout."""
 
     code = "not-found"
 
 
+class NoSuchRoute(NotFound):
+    """relctl says by this code that reld and it are of different versions."""
+
+    code = "no-such-route"
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Overrides for one rollout; None: as configured. Times in seconds, steps in percent.
+    """Overrides for one rollout; None: as configured. Times in seconds, steps in percent and "approve".
 
     `observe`: the verdict is told and does not act. `stop_first`: the old slot is stopped before the
     new one starts. `surge`: 0 = two whole slots. `shadow`: a fraction of 1. `port` and `unit`: where `eject` goes.
+    `share` (percent), `time` and `fail` (requests of its own, on purpose): of a rehearsal.
     """
 
-    steps: tuple[int, ...] | None = None
+    steps: tuple[int | str, ...] | None = None
     step_time: float | None = None
     step_max: float | None = None
     step_requests: int | None = None
@@ -57,6 +67,10 @@ class Options:
     note: str = ""
     port: int | None = None
     unit: str = ""
+    on_duty: str = ""
+    fail: bool = False
+    share: int | None = None
+    time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +138,7 @@ def rollout_request(body: Any) -> RolloutRequest:
         raise BadRequest(f"cannot {kind}: surge is an option of switch and restart")
     if kind != Kind.SWITCH and options.shadow is not None:
         raise BadRequest(f"cannot {kind}: shadow is an option of switch")
+    rehearsal_options.refuse(kind, options)
     return RolloutRequest(kind, release, options)
 
 
@@ -225,6 +240,10 @@ def _options(raw: Any) -> Options:
         note=one_line(fields, "note"),
         port=_port(fields),
         unit=_unit(fields),
+        on_duty=_on_duty(fields),
+        fail=_flag(fields, "fail"),
+        share=rehearsal_options.share(fields),
+        time=rehearsal_options.time(fields),
     )
     if options.now and options.steps not in (None, (100,)):
         raise BadRequest("cannot use both: now means steps = [100]", "leave one of them out")
@@ -242,15 +261,26 @@ def _ordered(less: str, small: float | None, more: str, large: float | None) -> 
         raise BadRequest(f"cannot use {less} {small:g} s: it is longer than {more} {large:g} s")
 
 
-def _steps(raw: Any) -> tuple[int, ...] | None:
+def _steps(raw: Any) -> tuple[int | str, ...] | None:
     if raw is None:
         return None
-    whole = isinstance(raw, list) and all(type(step) is int for step in raw)
-    if not whole or not raw or raw[0] < 1 or raw[-1] != 100 or raw != sorted(set(raw)):
+    known = isinstance(raw, list) and all(type(step) is int or step == WORD for step in raw)
+    try:
+        shares = list(split(raw)[0]) if known else []
+    except ValueError as wrong:
+        raise BadRequest(f"cannot use these steps: {wrong}", f"5,{WORD},25,100") from None
+    if not shares or shares[0] < 1 or shares[-1] != 100 or shares != sorted(set(shares)):
         raise BadRequest(
             "cannot use these steps", "they are percentages that rise and end with 100: 5,25,100"
         )
     return tuple(raw)
+
+
+def _on_duty(fields: Mapping[str, Any]) -> str:
+    raw = one_line(fields, "on_duty").strip()
+    if len(raw) > _NAME:
+        raise BadRequest(f"cannot use on_duty: it is a name of at most {_NAME} characters")
+    return raw
 
 
 def _duration(fields: Mapping[str, Any], name: str) -> float | None:

@@ -18,13 +18,14 @@ class Role(StrEnum):
 
     READ = "read"
     OPERATE = "operate"
+    AGREE = "agree"  # operators steer with it, approvers answer what they are asked
     APPROVE = "approve"
     AUDIT = "audit"
 
     @property
     def changes(self) -> bool:
         """What is asked for in this role is in the audit, also when it is refused."""
-        return self in (Role.OPERATE, Role.APPROVE)
+        return self in (Role.OPERATE, Role.AGREE, Role.APPROVE)
 
 
 class Access(Protocol):
@@ -43,6 +44,7 @@ class Access(Protocol):
 _CANNOT = {
     Role.READ: "look",
     Role.OPERATE: "change anything",
+    Role.AGREE: "promote anything",
     Role.APPROVE: "approve anything",
     Role.AUDIT: "look into the audit",
 }
@@ -54,12 +56,16 @@ def decide(caller: Caller, role: Role, access: Access, own_uid: int) -> None:
     Raises:
         NotPermitted: with the group to join.
     """
-    doors = _doors(role, access)
-    if caller.uid in (0, own_uid) or _listed(caller, doors):
+    if may(caller, role, access, own_uid):
         return
     raise NotPermitted(
-        f"cannot {_CANNOT[role]}: user {caller.name} is not permitted", _way_in(caller, doors)
+        f"cannot {_CANNOT[role]}: user {caller.name} is not permitted",
+        _way_in(caller, _doors(role, access)),
     )
+
+
+def may(caller: Caller, role: Role, access: Access, own_uid: int) -> bool:
+    return caller.uid in (0, own_uid) or _listed(caller, _doors(role, access))
 
 
 def _doors(role: Role, access: Access) -> tuple[str, ...]:
@@ -70,7 +76,7 @@ def _doors(role: Role, access: Access) -> tuple[str, ...]:
             return access.operators
         case Role.APPROVE:
             return access.approvers
-        case Role.AUDIT:
+        case Role.AGREE | Role.AUDIT:
             return (*access.operators, *access.approvers)
 
 

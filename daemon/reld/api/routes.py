@@ -12,13 +12,16 @@ from typing import Any
 from aiohttp import web
 
 from reld.api import answers, handing, streams
+from reld.api.following import following
+from reld.api.glance import Glance
 from reld.api.handed import Hands
 from reld.api.leases import Leases
 from reld.api.maintenance import LARGEST_BODY, maintenance_request
-from reld.api.metrics import CONTENT_TYPE, metrics
 from reld.api.peers import Caller
+from reld.api.plan import plan_request
 from reld.api.replay import replay_request
 from reld.api.requests import (
+    NoSuchRoute,
     NotFound,
     Steer,
     approval,
@@ -35,6 +38,7 @@ from reld.api.status import status
 
 _MOST_ROLLOUTS = 1000
 _MOST_AUDITS = 1000
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 async def _nothing() -> None:
@@ -55,6 +59,7 @@ class Attempt:
     closing: asyncio.Event
     following: Callable[[], AbstractContextManager[None]]
     leases: Leases
+    glance: Glance
     command: str
     target: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -65,6 +70,10 @@ class Attempt:
     """Writes into the audit that it began, for what may take hours."""
     told: str = ""
     """How it ended, for the audit."""
+    token: Callable[[], str] = str
+    """What the page must show to change something; empty for who may not operate."""
+    start: str = ""
+    """Names this start of reld, for the page."""
 
     @property
     def number(self) -> int:
@@ -117,9 +126,10 @@ async def _stay(attempt: Attempt) -> web.StreamResponse:
         raise NotFound(
             f"cannot stay with rollout {attempt.number}: there is none", "relctl history"
         )
+    wanted = following(attempt.request.query, attempt.number)
     with attempt.following(), attempt.leases.held(key):
         response = await streams.events(
-            attempt.service, attempt.request, attempt.number, attempt.closing
+            attempt.service, attempt.request, wanted, attempt.glance, attempt.closing
         )
     lost = _runs(attempt) and await attempt.leases.lost(key, attempt.closing)
     if not _runs(attempt):
@@ -175,6 +185,11 @@ async def _replay(attempt: Attempt) -> web.StreamResponse:
     return answers.answer(await attempt.service.replay(asked))
 
 
+async def _plan(attempt: Attempt) -> web.StreamResponse:
+    asked = plan_request(await answers.read_json(attempt.request))
+    return answers.answer(await attempt.service.plan(asked, attempt.caller))
+
+
 async def _rollouts(attempt: Attempt) -> web.StreamResponse:
     limit = query_number(attempt.request.query, "limit", default=20, most=_MOST_ROLLOUTS)
     return answers.answer({"rollouts": await attempt.service.rollouts(limit)})
@@ -191,8 +206,11 @@ async def _events(attempt: Attempt) -> web.StreamResponse:
     followed = None
     if "rollout" in attempt.request.query:
         followed = query_number(attempt.request.query, "rollout", default=0, most=10**9 - 1)
+    asked = following(attempt.request.query, followed)
     with attempt.following():
-        return await streams.events(attempt.service, attempt.request, followed, attempt.closing)
+        return await streams.events(
+            attempt.service, attempt.request, asked, attempt.glance, attempt.closing
+        )
 
 
 async def _logs(attempt: Attempt) -> web.StreamResponse:
@@ -201,16 +219,45 @@ async def _logs(attempt: Attempt) -> web.StreamResponse:
         return await streams.logs(lines, attempt.request, attempt.closing)
 
 
+async def _check(attempt: Attempt) -> web.StreamResponse:
+    return answers.answer(await attempt.service.check())
+
+
+async def _new_lines(attempt: Attempt) -> web.StreamResponse:
+    asked = query_number(attempt.request.query, "rollout", default=0, most=10**9 - 1)
+    return answers.answer(await attempt.service.new_lines(asked or None))
+
+
+async def _runbook(attempt: Attempt) -> web.StreamResponse:
+    return answers.answer({"markdown": await attempt.service.runbook()})
+
+
 async def _releases(attempt: Attempt) -> web.StreamResponse:
     return answers.answer({"releases": await attempt.service.releases()})
 
 
 async def _metrics(attempt: Attempt) -> web.StreamResponse:
-    return answers.text(metrics(attempt.service.state(), attempt.service.vitals()), CONTENT_TYPE)
+    return answers.text(await attempt.service.metrics(), METRICS)
 
 
-async def _page(_: Attempt) -> web.StreamResponse:
-    return answers.page()
+async def _told(attempt: Attempt) -> web.StreamResponse:
+    return answers.answer({"targets": attempt.service.told()})
+
+
+async def _tell_all(attempt: Attempt) -> web.StreamResponse:
+    attempt.note = note(await answers.read_json(attempt.request), "the body of notify")
+    answered = await attempt.service.tell_all()
+    told = [target["told"] for target in answered["targets"]]
+    attempt.told = f"{sum(told)} of {len(told)} were told"
+    return answers.answer(answered)
+
+
+async def _page(attempt: Attempt) -> web.StreamResponse:
+    from reld.api.dashboard.page import page  # only who looks pays for it
+
+    token = attempt.token()
+    made = await asyncio.to_thread(page, attempt.caller.name, token, attempt.start)
+    return answers.page(*made)
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,21 +279,28 @@ def _route(method: str, path: str, role: Role, handler: Handler, command: str = 
 ROUTES = (
     _route("GET", "/", Role.READ, _page),
     _route("GET", "/metrics", Role.READ, _metrics),
+    _route("GET", "/v1/notify", Role.READ, _told),
+    _route("POST", "/v1/notify", Role.OPERATE, _tell_all, "notify"),
     _route("GET", "/v1/status", Role.READ, _status),
     _route("POST", "/v1/rollouts", Role.OPERATE, _begin, "begin"),
     _route("GET", "/v1/rollouts", Role.READ, _rollouts),
     _route("GET", "/v1/rollouts/{number}", Role.READ, _rollout),
     _route("POST", "/v1/rollouts/{number}/replay", Role.READ, _replay),  # looks, changes nothing
+    _route("POST", "/v1/plan", Role.READ, _plan),  # looks, changes nothing
     _route("POST", "/v1/rollouts/{number}/approve", Role.APPROVE, _approve, "approve"),
     _route("POST", "/v1/rollouts/{number}/stay", Role.OPERATE, _stay, "stay"),
     _route("POST", "/v1/rollouts/{number}/detach", Role.OPERATE, _detach, "detach"),
+    _route("POST", "/v1/rollouts/{number}/(?P<verb>promote)", Role.AGREE, _steer),
     _route("POST", "/v1/rollouts/{number}/{verb}", Role.OPERATE, _steer),
     _route("POST", "/v1/mend", Role.OPERATE, _mend, "mend"),
     _route("POST", "/v1/maintenance", Role.OPERATE, _maintain, "maintenance"),
     _route("GET", "/v1/audit", Role.AUDIT, _audit),
+    _route("GET", "/v1/check", Role.READ, _check),
     _route("GET", "/v1/events", Role.READ, _events),
     _route("GET", "/v1/logs", Role.READ, _logs),
+    _route("GET", "/v1/logs/new", Role.READ, _new_lines),
     _route("GET", "/v1/releases", Role.READ, _releases),
+    _route("GET", "/v1/runbook", Role.READ, _runbook),
     _route("POST", "/v1/releases", Role.OPERATE, handing.unpack, "unpack"),
     _route("POST", "/v1/run", Role.OPERATE, handing.run, "run"),
 )
@@ -261,8 +315,8 @@ def find(method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
     return None
 
 
-def unknown(method: str, path: str) -> NotFound:
-    return NotFound(
+def unknown(method: str, path: str) -> NoSuchRoute:
+    return NoSuchRoute(
         f"cannot {method[:10]} {path[:80]}: there is no such route",
-        "is relctl newer than reld? relctl --version",
+        "is relctl newer than reld? relctl version",
     )

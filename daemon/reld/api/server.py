@@ -19,9 +19,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from reld.api import answers
+from reld.api import answers, browser
 from reld.api.clock import iso
 from reld.api.connections import IDLE, Connection, Room, read_request
+from reld.api.glance import Glance
 from reld.api.handed import Hands
 from reld.api.leases import Leases
 from reld.api.listener import BACKLOG, listen
@@ -29,7 +30,7 @@ from reld.api.peers import Caller, Directory, credentials
 from reld.api.roles import Access, Role, decide
 from reld.api.routes import Attempt, Route, find, unknown
 from reld.api.service import Service
-from reld.errors import RelctlError
+from reld.errors import NotPermitted, RelctlError
 from reld.store.rows import AuditRow
 
 _log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class Server:
         self._changes: set[asyncio.Task[web.StreamResponse]] = set()
         self._room = Room()
         self._leases = Leases()
+        self._tokens = browser.Tokens()
+        self._glance = Glance(service)
         self._web: web.Server | None = None
         self._listening: asyncio.AbstractServer | None = None
         self._at: tuple[Path, int] | None = None
@@ -162,13 +165,17 @@ class Server:
                 self._closing,
                 partial(self._room.following, caller.uid),
                 self._leases,
+                self._glance,
                 path.get("verb", route.command),
                 path.get("number", ""),
                 rollout=int(path["number"]) if "number" in path else None,
                 hands=self._hands,
+                token=partial(self._token, caller),
+                start=self._tokens.start,
             )
             attempt.begun = partial(self._write, attempt, "accepted", told="begins")
             if not route.role.changes:
+                self._admit(request, caller)
                 decide(caller, route.role, self.access, self._own_uid)
                 return await route.handler(attempt)
             # A task of its own: a client that leaves must not stop a change half way.
@@ -186,9 +193,24 @@ class Server:
     def _route(self, request: web.BaseRequest, caller: Caller) -> tuple[Route, Mapping[str, str]]:
         found = find(request.method, request.path)
         if found is None:
+            self._admit(request, caller)
             decide(caller, Role.READ, self.access, self._own_uid)  # who may nothing learns nothing
             raise unknown(request.method, request.path)
         return found
+
+    def _admit(self, request: web.BaseRequest, caller: Caller) -> None:
+        """Returns unless it may come from a page that is not ours. Raises browser.Foreign."""
+        headers = request.headers
+        browser.look(request.method, request.path, headers, headers.getall("Host", []))
+        if request.method not in ("GET", "HEAD"):
+            self._tokens.prove(headers, caller.uid)
+
+    def _token(self, caller: Caller) -> str:
+        try:
+            decide(caller, Role.OPERATE, self.access, self._own_uid)
+        except NotPermitted:
+            return ""
+        return self._tokens.of(caller.uid)
 
     async def _caller(self, request: web.BaseRequest) -> Caller:
         transport = request.transport
@@ -199,6 +221,7 @@ class Server:
 
     async def _change(self, route: Route, attempt: Attempt) -> web.StreamResponse:
         try:
+            self._admit(attempt.request, attempt.caller)
             decide(attempt.caller, route.role, self.access, self._own_uid)
             response = await route.handler(attempt)
         except RelctlError as trouble:

@@ -12,6 +12,7 @@ from reld.api.peers import Caller
 from reld.api.replay import ReplayRequest
 from reld.api.requests import Approval, LogRequest, RolloutRequest, Steer
 from reld.core.model import State
+from reld.newlines.news import News
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class Vitals:
     `now` is CLOCK_BOOTTIME, `offset` is what makes wall-clock time (seconds since 1970) of it.
     `slots`: by colour ("blue", "green"); one that is missing has not been measured. `damage`: what
     happened to the database, until a person mends it. `config`: what the config file says that does
-    not hold yet, in one line.
+    not hold yet, in one line. `new_lines`: by rollout, where it is known.
+    `follow`: the followed link, as the status shows it.
     """
 
     now: float
@@ -54,6 +56,8 @@ class Vitals:
     slots: Mapping[str, SlotVitals] = field(default_factory=dict)
     damage: str = ""
     config: str = ""
+    new_lines: Mapping[int, News] = field(default_factory=dict)
+    follow: Mapping[str, Any] | None = None
 
     def slot(self, color: str) -> SlotVitals:
         return self.slots.get(color, SlotVitals())
@@ -93,8 +97,8 @@ class Service(Protocol):
         """{"already", "in_effect", "message", "maintenance"}: `relctl maintenance on|off`."""
         ...
 
-    def subscribe(self) -> Subscription:
-        """Events from this moment on, as published in a Hub."""
+    def subscribe(self, last: int = 0) -> Subscription:
+        """Events from this moment on, as published in a Hub, and the newest `last` of before."""
         ...
 
     async def rollouts(self, limit: int) -> list[dict[str, Any]]:
@@ -112,8 +116,42 @@ class Service(Protocol):
         """
         ...
 
+    async def check(self) -> dict[str, Any]:
+        """{"app", "findings": [{"area", "level", "text", "mend"}]}; within some seconds, whatever hangs."""
+        ...
+
+    async def plan(self, request: RolloutRequest, caller: Caller) -> dict[str, Any]:
+        """What a switch would do and meet now, see planning.page; nothing is changed."""
+        ...
+
     async def releases(self) -> list[dict[str, Any]]:
         """Newest first."""
+        ...
+
+    async def runbook(self) -> str:
+        """The team's own page about releases: Markdown."""
+        ...
+
+    async def new_lines(self, number: int | None) -> dict[str, Any]:
+        """What the candidate of a rollout wrote that the old release never did; None: the newest.
+
+        Raises api.requests.NotFound for a rollout that never was.
+        """
+        ...
+
+    async def metrics(self) -> bytes:
+        """The text that Prometheus reads, see metrics.page."""
+        ...
+
+    def told(self) -> list[dict[str, Any]]:
+        """The targets of [[notify]]: {"target", "on", "told", "lost", "waiting", "trouble"}."""
+        ...
+
+    async def tell_all(self) -> dict[str, Any]:
+        """A test message to those of the config file as it is now.
+
+        {"targets": [{"target", "told", "answer", "seconds"}], "pending": other ones are in use}.
+        """
         ...
 
     def log_lines(self, request: LogRequest) -> AsyncIterator[dict[str, Any]]:

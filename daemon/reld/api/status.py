@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from reld.api import maintenance, shadow, workers
+from reld.api import agreements, maintenance, new_lines, rehearsal, shadow, workers
 from reld.api.clock import iso
 from reld.api.evidence import evidence
 from reld.api.measured import measured
+from reld.api.progress import progress
 from reld.api.service import Vitals
 from reld.api.timing import eta, phases, segments
 from reld.core import exchange
@@ -31,6 +32,8 @@ def status(state: State, vitals: Vitals) -> dict[str, Any]:
         "degraded": degraded(state, vitals.damage),
         "config": vitals.config or None,
         "maintenance": maintenance.shown(state),
+        "rehearsal": rehearsal.shown(state.rehearsed),
+        "follow": None if vitals.follow is None else dict(vitals.follow),
     }
 
 
@@ -79,6 +82,7 @@ def degraded(state: State, damage: str = "") -> str | None:
         and rollout.waiting
         and not rollout.paused
         and not rollout.awaits_approval
+        and not rollout.asked
     ):
         found.append(f"rollout {rollout.id}: {rollout.waiting}")
     found += [
@@ -188,10 +192,13 @@ def _rollout(state: State, rollout: Rollout, vitals: Vitals) -> dict[str, Any]:
         "since": iso(begun + vitals.offset),
         "seconds": round(max(0.0, vitals.now - rollout.began), 3),
         "eta": None if left is None else round(left, 3),
+        "progress": progress(rollout, vitals.now),
         "waiting": rollout.waiting or None,
         "paused": rollout.paused,
         "approval": "awaited" if rollout.awaits_approval else rollout.approved_by or None,
         "note": rollout.note or None,
+        "on_duty": rollout.on_duty or None,
+        **agreements.shown(rollout),
         "left": rollout.left,
         "streams": rollout.streams,
         "verdict": str(rollout.watch.finding.verdict),
@@ -203,5 +210,6 @@ def _rollout(state: State, rollout: Rollout, vitals: Vitals) -> dict[str, Any]:
         "rate": rollout.watch.rate,
         "strategy": STOP_FIRST if rollout.stop_first else WARM,
         "turned_away": rollout.turned_away,
+        "new_lines": new_lines.shown(vitals.new_lines.get(rollout.id), new_lines.IN_STATUS),
         "phases": phases(rollout, vitals.now, running=True),
     }

@@ -16,18 +16,19 @@ from aiohttp import web
 
 from reld.api import answers
 from reld.api.clock import iso
+from reld.api.following import Following
+from reld.api.glance import Glance, next_tick
 from reld.api.hub import Subscription
 from reld.api.receipt import receipt
 from reld.api.requests import NotFound
 from reld.api.service import Service
-from reld.api.status import headline, status
 
 _log = logging.getLogger(__name__)
-_TICK = 1.0  # seconds between progress lines
+_TICK = 1.0  # seconds after which a client that left is noticed at the latest
 _STUCK = 10.0  # seconds that an event reader may take nothing
 _STUCK_LOG = 600.0  # the same for a log: a paused pager is no reason to hang up
 _FIRST = 0.25  # seconds that a log may take to refuse before the answer begins
-_UNKNOWN = 10  # ticks after which a followed rollout that nobody knows any more is given up
+_UNKNOWN = 10.0  # seconds after which a followed rollout that nobody knows any more is given up
 
 
 class _Gone(Exception):
@@ -45,10 +46,21 @@ class _Reader:
     async def begin(self) -> None:
         await self.response.prepare(self._request)
 
+    @property
+    def takes(self) -> bool:
+        """Whether it has taken all that it was given: a stopped one takes nothing, and costs nothing."""
+        transport = self._request.transport
+        return not isinstance(transport, asyncio.WriteTransport) or (
+            transport.get_write_buffer_size() == 0
+        )
+
     async def send(self, body: Mapping[str, Any]) -> None:
+        await self.write(answers.line(body))
+
+    async def write(self, line: bytes) -> None:
         try:
             async with asyncio.timeout(self._patience):
-                await self.response.write(answers.line(body))
+                await self.response.write(line)
         except TimeoutError as error:
             self.hang_up()
             raise _Gone from error
@@ -67,25 +79,30 @@ class _Reader:
 
 
 async def events(
-    service: Service, request: web.BaseRequest, followed: int | None, closing: asyncio.Event
+    service: Service,
+    request: web.BaseRequest,
+    asked: Following,
+    glance: Glance,
+    closing: asyncio.Event,
 ) -> web.StreamResponse:
-    """Status, then what happens; ends after the result of `followed`.
+    """Status, then what happened and happens; ends after the result of the rollout that is followed.
 
     Raises:
-        NotFound: there is no rollout `followed`.
+        NotFound: there is no such rollout.
     """
     # First the subscription, then the look: nothing can happen unseen in between.
-    subscription = service.subscribe()
+    subscription = service.subscribe(asked.last)
+    followed = asked.rollout
     try:
         ended = None if followed is None else await _ended(service, followed)
         reader = _Reader(request, _STUCK)
         await reader.begin()
         try:
-            await reader.send(_with_status(service, "status", followed, 0))
+            await reader.write(glance.line("status", followed, 0))
             if followed is not None and ended is not None:
                 await reader.send(_result(service, followed, ended, 0))
             else:
-                await _follow(service, reader, subscription, followed, closing)
+                await _follow(service, reader, subscription, asked, glance, closing)
         except _Gone:
             pass
         except Exception as bug:
@@ -99,13 +116,15 @@ async def _follow(
     service: Service,
     reader: _Reader,
     subscription: Subscription,
-    followed: int | None,
+    asked: Following,
+    glance: Glance,
     closing: asyncio.Event,
 ) -> None:
     loop = asyncio.get_running_loop()
-    tick, seq, unknown = loop.time() + _TICK, 0, 0
+    followed, every = asked.rollout, asked.every
+    tick, seq, unknown = next_tick(loop.time() + every, every), 0, 0.0
     while not closing.is_set() and unknown < _UNKNOWN:
-        line = await subscription.next(max(0.0, tick - loop.time()))
+        line = await subscription.next(min(_TICK, max(0.0, tick - loop.time())))
         reader.check()
         if subscription.dropped:
             reader.hang_up()
@@ -113,7 +132,7 @@ async def _follow(
         if line is not None:
             seq = line["seq"]
             if followed is None or line["rollout"] in (None, followed):
-                if followed is not None and line["event"] == "result":
+                if followed is not None and line["event"] == "result" and "past" not in line:
                     ended = line.get("receipt") or await _ended(service, followed)
                     if ended is not None:
                         await reader.send({**line, "receipt": ended})
@@ -122,16 +141,21 @@ async def _follow(
                     await reader.send(line)
         if loop.time() < tick:
             continue
-        tick = loop.time() + _TICK
+        if not reader.takes:  # a progress line that comes late is worth nothing
+            tick = next_tick(loop.time() + _TICK, every)
+            continue
+        tick = next_tick(loop.time(), every)
         running = service.state().rollout
         if running is not None and followed in (None, running.id):
-            await reader.send(_with_status(service, "progress", running.id, seq))
+            await reader.write(glance.line("progress", running.id, seq))
         elif followed is not None:
             ended = await _ended(service, followed)
             if ended is not None:
                 await reader.send(_result(service, followed, ended, seq))
                 return
-            unknown += 1
+            unknown += every
+        elif asked.at_rest:
+            await reader.write(glance.line("progress", None, seq))
 
 
 async def logs(
@@ -199,19 +223,6 @@ async def _ended(service: Service, number: int) -> dict[str, Any] | None:
     if found is None:
         raise NotFound(f"cannot follow rollout {number}: there is none", "relctl history")
     return found if found["outcome"] is not None else None
-
-
-def _with_status(service: Service, event: str, rollout: int | None, seq: int) -> dict[str, Any]:
-    vitals = service.vitals()
-    shown = status(service.state(), vitals)
-    return {
-        "seq": seq,
-        "time": iso(vitals.now + vitals.offset),
-        "rollout": rollout,
-        "event": event,
-        "text": headline(shown),
-        "status": shown,
-    }
 
 
 def _result(service: Service, number: int, ended: dict[str, Any], seq: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reld.core import rehearsal_words
 from reld.core.model import Kind, Outcome, Rollout
 
 
@@ -23,6 +24,8 @@ def _end(rollout: Rollout, outcome: Outcome | None) -> str:
     to, kind = rollout.to, rollout.kind
     stays = _stays(rollout)
     at = f" at {rollout.turned_at} %" if rollout.turned_at else ""
+    if told := rehearsal_words.end(rollout, outcome, stays):
+        return told
     match outcome:
         case None:
             return f"{kind} is {rollout.phase}"

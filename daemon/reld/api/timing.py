@@ -47,6 +47,9 @@ def eta(rollout: Rollout, now: float) -> float | None:
     if rollout.stop_first:
         return None  # as long as requests, the stop and the start take
     drain = policy.drain + exchange.left(rollout) if rollout.old is not None else 0.0
+    if rollout.kind is Kind.REHEARSAL and phase in (*_BEFORE_SHIFTING, Phase.SHIFTING):
+        begun = now if rollout.step_since is None else rollout.step_since
+        return max(0.0, begun + policy.step_time - now) + drain
     if phase is Phase.DRAINING:
         since = now if rollout.drain_since is None else rollout.drain_since
         left = since + policy.drain - now

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from reld.core.agreement import asks
 from reld.core.model import Kind, Phase, Rollout, State
 
-_UNAPPROVED = (Kind.STOP, Kind.START)
-"""Taking the app down in need, and bringing back what was live, is never made to wait."""
+_UNAPPROVED = (Kind.STOP, Kind.START, Kind.REHEARSAL)
+"""Taking the app down in need, and bringing back what was live, is never made to wait; a rehearsal
+runs what is live already, with the settings that it has, and leaves nothing as it was not.
+"""
 _APPROVABLE = (Phase.PREPARING, Phase.STARTING, Phase.PROVING, Phase.FINISHING)
 
 
@@ -26,6 +29,8 @@ def wanted(rollout: Rollout) -> str:
 
 def barred(rollout: Rollout) -> str:
     """Why nobody can approve it now; empty = somebody can."""
+    if asks(rollout):
+        return ""
     if rollout.approved_by:
         return f"{rollout.approved_by} has approved it already"
     if not rollout.approval:

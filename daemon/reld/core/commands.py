@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from reld.core import approval, stop_first
+from reld.core import agreement, approval, rehearsal, stop_first
 from reld.core.maintenance import Maintain, cannot_hold, holds
 from reld.core.model import (
+    Followed,
     Good,
     Kind,
     Outcome,
@@ -17,6 +18,7 @@ from reld.core.model import (
     State,
 )
 from reld.core.policy import Policy
+from reld.core.rehearsed import Rehearsal
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,9 @@ class Begin:
     approval: bool = False
     people: tuple[int, ...] = ()
     note: str = ""
+    on_duty: str = ""
+    follow: Followed | None = None  # the link that asks for it
+    rehearsal: Rehearsal | None = None  # what it should be like; None: as usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +57,21 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Promote:
-    """Clear a pause and end one wait; `full`: straight to 100 %. Never turns the guard off."""
+    """Clear a pause and end one wait; `full`: straight to 100 %. Never turns the guard off. Who is
+    no operator only agrees: a pause stays.
+
+    `operator`, `approver`: what the person is who says so; `at` (wall clock) and `note` are for the
+    receipt, where it is a person that is waited for.
+    """
 
     rollout: int
     full: bool = False
+    people: tuple[int, ...] = ()
+    actor: str = ""
+    note: str = ""
+    at: str = ""
+    operator: bool = True
+    approver: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +91,7 @@ class Approve:
     people: tuple[int, ...]
     actor: str
     note: str = ""
+    at: str = ""
 
 
 Steer = Pause | Resume | Promote | Abort | Approve
@@ -98,7 +115,10 @@ class Refusal:
     hint: str = ""
 
 
+_OF_OURS = (Kind.RESTART, Kind.CONTRACT, Kind.EJECT, Kind.REHEARSAL)
+_OF_WHAT_IS_LIVE = (*_OF_OURS, Kind.ROLLBACK)
 _GOING_BACK = "it is already going back"
+_ASK_THEM = "ask one of the approvers in [access] of the config"
 
 _FORWARD = (
     Phase.PREPARING,
@@ -126,7 +146,7 @@ def refuse(state: State, command: Command) -> Refusal | None:
         case Pause() | Resume():
             return _refuse_pause(rollout)
         case Promote():
-            return _refuse_promote(rollout)
+            return _refuse_promote(rollout, command)
         case Abort():
             return _refuse_abort(state, rollout)
         case Approve(people=people):
@@ -174,7 +194,7 @@ def already(state: State, begin: Begin) -> str:
 def release_of(state: State, begin: Begin) -> str:
     """Which release a command means."""
     live = state.slot(state.live)
-    if begin.kind in (Kind.RESTART, Kind.CONTRACT, Kind.EJECT):
+    if begin.kind in (Kind.RESTART, Kind.CONTRACT, Kind.EJECT, Kind.REHEARSAL):
         return live.release if live is not None else ""
     if begin.release is not None:
         return begin.release
@@ -202,6 +222,8 @@ def way_back(state: State) -> Good | None:
 def _refuse_begin(state: State, begin: Begin) -> Refusal | None:
     release = release_of(state, begin)
     what = f"cannot {begin.kind}" + (f" to {release}" if release else "")
+    if begin.kind is Kind.REHEARSAL:
+        what = f"cannot rehearse {release}".rstrip()
     if state.rollout is not None:
         running = state.rollout
         hint = f"relctl watch {running.id}, or add --wait-lock"
@@ -216,12 +238,15 @@ def _refuse_begin(state: State, begin: Begin) -> Refusal | None:
     if holds(state):
         return Refusal(Why.REFUSED, f"{what}: requests are held", "relctl maintenance off")
     live = state.slot(state.live)
-    if begin.kind in (Kind.RESTART, Kind.CONTRACT, Kind.ROLLBACK, Kind.EJECT) and live is None:
+    if live is None and begin.kind in _OF_WHAT_IS_LIVE:
         return Refusal(Why.REFUSED, f"{what}: nothing is live", "relctl switch RELEASE")
     foreign = (live is None or live.external) and any(s.external for s in state.slots)
-    if foreign and begin.kind in (Kind.RESTART, Kind.STOP, Kind.CONTRACT, Kind.EJECT):
+    if foreign and (begin.kind is Kind.STOP or begin.kind in _OF_OURS):
         message = f"{what}: the live app was not started by reld"
         return Refusal(Why.REFUSED, message, "relctl switch RELEASE")
+    why, hint = rehearsal.barred(state, begin.policy, live)
+    if begin.kind is Kind.REHEARSAL and why:
+        return Refusal(Why.REFUSED, f"{what}: {why}", hint)
     if begin.kind is Kind.EJECT and live is not None and live.policy.workers:
         names = ", ".join(w.name for w in live.policy.workers)
         message = f"{what}: its workers ({names}) would stop, plain units are for instances only"
@@ -292,7 +317,18 @@ def _refuse_pause(rollout: Rollout) -> Refusal | None:
     return Refusal(Why.REFUSED, f"rollout {rollout.id} is {rollout.phase}: nothing to pause")
 
 
-def _refuse_promote(rollout: Rollout) -> Refusal | None:
+def _refuse_promote(rollout: Rollout, promote: Promote) -> Refusal | None:
+    cannot = f"cannot promote rollout {rollout.id}"
+    asks = agreement.asks(rollout)
+    if not promote.operator and (promote.full or not asks):
+        what = "--full is" if promote.full else "it waits for nobody's agreement, and the rest is"
+        return Refusal(Why.PERSON, f"{cannot}: {what} for operators", f"relctl watch {rollout.id}")
+    if asks and rollout.approval and not promote.approver:
+        return Refusal(Why.PERSON, f"{cannot}: it waits for an approver", _ASK_THEM)
+    if asks and rollout.approval and approval.began_it(rollout, promote.people):
+        return _their_own(rollout, cannot)
+    if asks:
+        return None
     waits = (Phase.SHIFTING, Phase.BAKING, Phase.RETURNING, Phase.DRAINING)
     if rollout.phase in waits:
         return None
@@ -304,10 +340,19 @@ def _refuse_approve(rollout: Rollout, people: tuple[int, ...]) -> Refusal | None
     why = approval.barred(rollout)
     if why:
         return Refusal(Why.REFUSED, f"{cannot}: {why}", f"relctl show {rollout.id}")
-    if approval.began_it(rollout, people):
-        message = f"{cannot}: {rollout.actor} began it, and another person has to agree"
-        return Refusal(Why.PERSON, message, "ask one of the approvers in [access] of the config")
+    if rollout.approval and approval.began_it(rollout, people):
+        return _their_own(rollout, cannot)
     return None
+
+
+def _their_own(rollout: Rollout, cannot: str) -> Refusal:
+    message = f"{cannot}: {rollout.actor} began it, and another person has to agree"
+    return Refusal(Why.PERSON, message, _ASK_THEM)
+
+
+def _may_agree(rollout: Rollout, promote: Promote) -> bool:
+    theirs = rollout.approval and approval.began_it(rollout, promote.people)
+    return not theirs and (promote.approver or not rollout.approval)
 
 
 def _refuse_abort(state: State, rollout: Rollout) -> Refusal | None:
@@ -338,14 +383,26 @@ def steered(rollout: Rollout, command: Steer) -> Rollout:
             return replace(rollout, paused=True, promoted=False, full=False)
         case Resume():
             return replace(rollout, paused=False)
-        case Promote(full=full):
-            return replace(rollout, paused=False, promoted=True, full=full or rollout.full)
+        case Promote():
+            return _promoted(rollout, command)
+        case Approve(actor=actor, note=note, at=at) if agreement.asks(rollout):
+            return agreement.agreed(rollout, actor, at, note, to_all=False)
         case Approve(actor=actor, note=note):
             return replace(rollout, approved_by=actor, approval_note=note, waiting="")
         case Abort(reason=reason, outcome=outcome):
             if rollout.phase in _BACK:
                 return rollout
             return replace(rollout, turning=outcome, reason=reason)
+
+
+def _promoted(rollout: Rollout, promote: Promote) -> Rollout:
+    asks = agreement.asks(rollout)
+    paused = rollout.paused and not promote.operator
+    on = replace(rollout, paused=paused, full=promote.full or rollout.full)
+    if asks or (promote.full and _may_agree(rollout, promote)):
+        who, at, note = promote.actor, promote.at, promote.note
+        on = agreement.agreed(on, who, at, note, to_all=promote.full)
+    return on if asks else replace(on, promoted=True)
 
 
 def _went_back_by_itself(last: Rollout | None) -> bool:

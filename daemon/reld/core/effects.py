@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from reld.core import rehearsal
 from reld.core.model import (
     Color,
     HookState,
@@ -137,6 +138,13 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True)
+class AskGate:
+    """Send the own requests of a rehearsal."""
+
+    rollout: int
+
+
+@dataclass(frozen=True, slots=True)
 class AskOld:
     """Does the warm old slot pass its checks?"""
 
@@ -201,6 +209,7 @@ Effect = (
     | CountDrain
     | CloseStreams
     | Judge
+    | AskGate
     | AskOld
     | SetShield
     | SetShadow
@@ -239,6 +248,8 @@ def todo(state: State) -> frozenset[Effect]:
         effects.add(Reload(state.gate.in_flight.generation))
     if state.rollout is not None:
         effects |= _of_rollout(state.rollout)
+        if rehearsal.asks(state, state.rollout):
+            effects.add(AskGate(state.rollout.id))
     for slot in state.slots:
         leaving = role(state, slot.color) is Role.LEAVING
         for instance in slot.instances:
@@ -276,7 +287,7 @@ def _of_rollout(rollout: Rollout) -> set[Effect]:
     if rollout.kind is Kind.EJECT:
         effects |= _of_eject(rollout)
     counted = rollout.stop_first and rollout.phase in (Phase.STARTING, Phase.PROVING)
-    if rollout.phase in _JUDGED or counted:
+    if rollout.phase in _JUDGED or counted or rehearsal.judges(rollout):
         effects.add(Judge(rollout.id))
     if rollout.phase in (Phase.SHIFTING, Phase.BAKING):
         effects |= _of_finding(rollout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reld.core.model import Counts, Exit, Identity, Mirrored
+from reld.core.model import Counts, Exit, Followed, Identity, Mirrored
 from reld.core.policy import WorkerPolicy
 from reld.core.verdict.finding import Finding
 
@@ -190,6 +190,17 @@ class Judged:
     warning: str = ""
     turned_away: int = 0
     mirrored: Mirrored = Mirrored()
+    longest: float = 0.0  # seconds, of a rehearsal: see `Rehearsal`
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Requests of a rehearsal's own that are over so far, see `Rehearsal`."""
+
+    rollout: int
+    asked: int
+    failed: int
+    lost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +257,13 @@ class ActiveTold:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkNoted:
+    """What the followed link says was seen to; None: no link is followed any more."""
+
+    followed: Followed | None
+
+
+@dataclass(frozen=True, slots=True)
 class GateTrouble:
     """What is wrong with the gate's process (empty: nothing)."""
 
@@ -275,6 +293,7 @@ Event = (
     | StreamsClosed
     | StreamsStay
     | Judged
+    | Asked
     | OldAsked
     | ShieldSet
     | ShadowSet
@@ -282,5 +301,6 @@ Event = (
     | UnitsRemoved
     | StoreTrouble
     | ActiveTold
+    | LinkNoted
     | GateTrouble
 )

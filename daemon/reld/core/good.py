@@ -15,7 +15,7 @@ def good_after(good: tuple[Good, ...], rollout: Rollout) -> tuple[Good, ...]:
     """A committed switch pushes, a committed rollback pops; a contract seals what lies below."""
     entry = Good(rollout.to, rollout.id)
     match rollout.kind:
-        case Kind.STOP | Kind.EJECT:
+        case Kind.STOP | Kind.EJECT | Kind.REHEARSAL:
             return good
         case Kind.CONTRACT:
             return (*(replace(g, sealed=True) for g in good[:-1]), *good[-1:])

@@ -18,6 +18,7 @@ from reld.core import (
     instances,
     pacing,
     parking,
+    rehearsal,
     routing,
     stop_first,
     turns,
@@ -28,6 +29,7 @@ from reld.core import rollout as life
 from reld.core.commands import Begin, Command
 from reld.core.events import (
     ActiveTold,
+    Asked,
     DrainCounted,
     Event,
     Exited,
@@ -38,6 +40,7 @@ from reld.core.events import (
     LanesRemoved,
     LanesStuck,
     LetGo,
+    LinkNoted,
     LivenessProbed,
     OldAsked,
     PortTaken,
@@ -72,6 +75,7 @@ from reld.core.model import (
     State,
 )
 from reld.core.policy import Policy, SlotPolicy
+from reld.core.rehearsed import Rehearsal
 from reld.core.shadowing import shadow_alarms, shadow_set, shadows
 
 MOST_TURNS = 100
@@ -154,6 +158,8 @@ def _noted(state: State, event: Event | Command, at: float) -> State:
             return state if gate == state.gate else replace(state, gate=gate)
         case ActiveTold(trouble=trouble):
             return replace(state, active_trouble=trouble)
+        case LinkNoted(followed=followed):
+            return replace(state, follow=followed)
         case LanesRemoved(rollout=number):
             kept = tuple(o for o in state.old_lanes if o.rollout != number)
             return replace(state, old_lanes=kept)
@@ -175,6 +181,7 @@ _RolloutEvent = (
     | StreamsClosed
     | StreamsStay
     | Judged
+    | Asked
     | OldAsked
     | ShieldSet
     | ShadowSet
@@ -223,7 +230,10 @@ def _of_rollout(state: State, rollout: Rollout, event: _RolloutEvent, at: float)
         case StreamsClosed() | StreamsStay():
             return replace(state, rollout=pacing.noted(rollout, event))
         case Judged():
-            return replace(state, rollout=watch.judged(rollout, event, at))
+            judged = watch.judged(rollout, event, at)
+            return replace(state, rollout=rehearsal.heard(judged, event))
+        case Asked():
+            return replace(state, rollout=rehearsal.asked(rollout, event))
         case OldAsked(passed=passed):
             asked = replace(rollout, old_answers=passed, asked_at=at)
             return replace(state, rollout=asked)
@@ -288,8 +298,12 @@ def begun(state: State, begin: Begin, at: float) -> State:
         old_units=live.units if live is not None else (),
         unit=begin.unit,
         port=begin.port,
+        on_duty=begin.on_duty,
+        rehearsal=_rehearsal_of(begin),
     )
     state = replace(state, next_rollout=state.next_rollout + 1)
+    if begin.follow is not None:
+        state = replace(state, follow=replace(begin.follow, rollout=rollout.id))
     if begin.kind is Kind.STOP:
         stop = replace(rollout, phase=Phase.COMMITTING, candidate=None, to="", moved=True)
         fresh = routing.fresh_start(state.gate)
@@ -302,13 +316,21 @@ def begun(state: State, begin: Begin, at: float) -> State:
 
 def _policy_of(begin: Begin, live: Slot | None) -> Policy:
     """A known release is never canaried: proven ready, then straight to 100 %."""
+    wish = _rehearsal_of(begin)
+    if wish is not None:
+        return rehearsal.policy_of(begin.policy, wish, live)
     if begin.kind not in (Kind.ROLLBACK, Kind.EJECT):
         return begin.policy
     watched_only = replace(begin.policy.verdict, act=False)
     policy = replace(begin.policy, steps=(100,), bake=0.0, shadow=0.0, verdict=watched_only)
+    policy = replace(policy, approve_after=())
     if begin.kind is Kind.EJECT and live is not None:
         return replace(policy, slot=live.policy)  # as it runs now, whatever the config says today
     return policy
+
+
+def _rehearsal_of(begin: Begin) -> Rehearsal | None:
+    return (begin.rehearsal or Rehearsal()) if begin.kind is Kind.REHEARSAL else None
 
 
 def alarm(state: State, at: float) -> float | None:
@@ -329,6 +351,7 @@ def alarm(state: State, at: float) -> float | None:
         times += [i.spawn_at for i in slot.processes if i.state is InstanceState.WANTED]
     if state.rollout is not None:
         times += [*_alarms_of(state.rollout), *stop_first.alarms(state)]
+        times += rehearsal.alarms(state.rollout)
         running = (h for h in state.rollout.hooks if h.state is HookState.RUNNING)
         times += [h.deadline + hooks.HOOK_GRACE for h in running]
     return min((t for t in times if t > at), default=None)

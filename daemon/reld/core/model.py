@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from reld.core.policy import Policy, SlotPolicy
+from reld.core.rehearsed import Rehearsal, Rehearsed
 from reld.core.units import plain_name
 from reld.core.verdict.finding import Finding
 
@@ -31,6 +32,7 @@ class Kind(StrEnum):
     STOP = "stop"
     CONTRACT = "contract"
     EJECT = "eject"  # to plain units that run without reld
+    REHEARSAL = "rehearsal"  # the live release through the other slot, and back
 
 
 class Phase(StrEnum):
@@ -244,6 +246,18 @@ class Maintenance:
     until: float = 0.0
 
 
+OWN_ROUTE = ".rehearsal"
+"""Requests of reld's own have this route in the request log; no route of a config begins with a dot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """Requests of reld's own carry this token, and fail on the candidate if they are to."""
+
+    token: str
+    fails: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Routing:
     """Who gets requests. `default` None: nobody, the gate answers 503. `rollout` names the lanes."""
@@ -253,6 +267,7 @@ class Routing:
     rollout: int | None = None
     maintenance: Closed | None = None
     shadow: float = 0.0  # of the live slot's GETs, which the gate is able to mirror
+    rehearsal: Marked | None = None
 
     def names(self, color: Color) -> bool:
         return any(t is not None and t.color is color for t in (self.default, self.candidate))
@@ -396,6 +411,31 @@ class Thinning:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreed:
+    """A person let it go on `after` the step to that share; 0: before the first. `at`: wall clock."""
+
+    after: int
+    by: str
+    at: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What the link of [releases] follow said when it was last acted on.
+
+    `target`: the real path, empty: there was none. `rollout`: what was begun for it, None: it was only
+    noted. `outcome`: how that ended, None: not yet.
+    """
+
+    link: str
+    target: str
+    release: str = ""
+    rollout: int | None = None
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rollout:
     """One numbered, durable job, with its own copy of its policy.
 
@@ -480,6 +520,10 @@ class Rollout:
     green: Counts = Counts()
     marks: tuple[Mark, ...] = ()
     worker_moves: tuple[WorkerMove, ...] = ()
+    rehearsal: Rehearsal | None = None
+    on_duty: str = ""  # who watches it, for people
+    asked: bool = False  # it waits for a person between two steps, see `agreement`
+    agreed: tuple[Agreed, ...] = ()
 
     @property
     def thins(self) -> Thinning | None:
@@ -537,6 +581,8 @@ class State:
     away: float = 0.0  # seconds that a stop-first rollout would take, as far as known; 0: it is not
     active_trouble: str = ""
     maintenance: Maintenance | None = None
+    rehearsed: Rehearsed | None = None  # the last rehearsal
+    follow: Followed | None = None
 
     def slot(self, color: Color | None) -> Slot | None:
         if color is None:

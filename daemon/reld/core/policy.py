@@ -70,6 +70,7 @@ class Policy:
 
     slot: SlotPolicy = SlotPolicy()
     steps: tuple[int, ...] = (5, 25, 50, 95, 100)
+    approve_after: tuple[int, ...] = ()  # a person must agree after those, see `agreement`
     step_time: float = 60.0
     step_requests: int = 300
     step_max: float = 600.0

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from reld.core import crew, stop_first
+from reld.core import agreement, crew, rehearsal, stop_first
 from reld.core.approval import wanted
 from reld.core.drain import until_drained
+from reld.core.following import ended_for
 from reld.core.good import good_after
 from reld.core.guard import cornered, guard
 from reld.core.hooks import hook_begun, hook_of, last_hooks, runs_before_start
@@ -56,7 +57,7 @@ from reld.core.turns import (
     wait_in,
     with_rollout,
 )
-from reld.core.watch import dealt, watch_begun, watched_for
+from reld.core.watch import dealt, next_step, watch_begun, watched_for
 
 
 def advance(state: State, at: float) -> State:
@@ -70,7 +71,9 @@ def advance(state: State, at: float) -> State:
             return state
         before = state
         phases = _STOP_FIRST if rollout.stop_first else _PHASES
-        state = phases[rollout.phase](state, rollout, at)
+        if rollout.kind is Kind.REHEARSAL:
+            state, phases = rehearsal.noted(state, at), _REHEARSAL
+        state = phases[rollout.phase](state, state.rollout or rollout, at)
         if state == before:
             return state
     return state
@@ -155,6 +158,8 @@ def admitting(state: State, rollout: Rollout, at: float) -> State:
         return wait(
             with_rollout(state, rollout), rollout, "paused by a person: relctl resume goes on"
         )
+    if agreement.needed(state, rollout, rollout.policy.steps[next_step(rollout, 0)]):
+        return with_rollout(state, agreement.asking(rollout))
     state = enter(state, rollout, Phase.SHIFTING, at)
     return shadow_begun(state, state.rollout or rollout, at)
 
@@ -168,13 +173,18 @@ def shifting(state: State, rollout: Rollout, at: float) -> State:
         return back
     last = len(rollout.policy.steps) - 1
     old = state.slot(rollout.old)
-    if (rollout.full or old is None or old.dead) and rollout.step < last:
+    if (old is None or old.dead) and rollout.step < last:
         return step_to(state, last, at)
+    farthest = agreement.farthest(rollout) if rollout.full else rollout.step
+    if farthest > rollout.step:
+        return step_to(state, farthest, at)
     if rollout.share != rollout.wanted_share:
         return lanes_awaited(state, rollout, at)
     growing = grown(state, rollout, at)
     if growing is not None:
         return growing
+    if rollout.step == last and agreement.needed(state, rollout):
+        return with_rollout(state, agreement.asking(rollout))
     if rollout.step == last:
         rollout = hook_begun(rollout, "after_switch", at)
         rollout = replace(rollout, promoted=False, full=False, watch=watch_begun(rollout.watch, at))
@@ -182,6 +192,10 @@ def shifting(state: State, rollout: Rollout, at: float) -> State:
     if rollout.step_since is None:
         begun = replace(rollout, step_since=at, step_base=requests(rollout))
         return with_rollout(state, begun)
+    following = rollout.policy.steps[rollout.step + 1]
+    hurried = rollout.promoted or rollout.full
+    if rollout.asked or (hurried and agreement.needed(state, rollout, following)):
+        return with_rollout(state, agreement.asking(rollout))
     if rollout.promoted:
         return step_to(state, rollout.step + 1, at)
     holding = held(state, rollout, at)
@@ -342,7 +356,15 @@ def finishing(state: State, rollout: Rollout, at: float) -> State:
         lanes = (*lanes, Lanes(rollout.id, state.gate.verified.generation))
     good = good_after(state.good, ended) if outcome is Outcome.DONE else state.good
     state = replace(state, away=stop_first.measured(ended, state.away))
+    state = replace(state, follow=ended_for(state.follow, ended))
     return replace(state, rollout=None, last=ended, good=good, old_lanes=lanes, lanes_trouble="")
+
+
+def rehearsed(state: State, rollout: Rollout, at: float) -> State:
+    """The end of a rehearsal: what it showed is told, once all of it was read."""
+    if rehearsal.counts_on(rollout, at):
+        return state
+    return rehearsal.told(finishing(state, rehearsal.concluded(rollout), at))
 
 
 _PHASES: dict[Phase, Callable[[State, Rollout, float], State]] = {
@@ -360,3 +382,4 @@ _PHASES: dict[Phase, Callable[[State, Rollout, float], State]] = {
     Phase.FINISHING: finishing,
 }
 _STOP_FIRST = _PHASES | stop_first.PHASES
+_REHEARSAL = _PHASES | {Phase.SHIFTING: rehearsal.shifting, Phase.FINISHING: rehearsed}

@@ -14,6 +14,7 @@ from reld.core.model import (
     InstanceState,
     Kind,
     Loaded,
+    Marked,
     Phase,
     Rollout,
     Routing,
@@ -114,12 +115,19 @@ def _wanted(state: State) -> Routing:
             candidate=Target(candidate.color, candidate.release, everyone),
             rollout=rollout.id,
             shadow=rollout.policy.shadow,
+            rehearsal=_marked(rollout),
         )
     serving = _default(state, serving_after(rollout))
     old = state.slot(rollout.old)
     if serving is None and old is not None and _comes_back(rollout):
         serving = Target(old.color, old.release, ())
     return Routing(default=serving)
+
+
+def _marked(rollout: Rollout) -> Marked | None:
+    """How the gate tells the own requests of a rehearsal."""
+    ours = rollout.rehearsal
+    return None if ours is None or not ours.token else Marked(ours.token, ours.fails)
 
 
 def _comes_back(rollout: Rollout) -> bool:

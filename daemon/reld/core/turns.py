@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reld.core import crew, parking, watch
+from reld.core import agreement, crew, parking, watch
 from reld.core.guard import cornered, guard, old_is_ready
 from reld.core.hooks import hook_begun
 from reld.core.instances import empty, kill_all, put_slot, stop_all
@@ -54,9 +54,11 @@ def held(state: State, rollout: Rollout, at: float) -> str:
 
 
 def step_on(state: State, rollout: Rollout, at: float) -> State:
-    """To the next step that could show anything."""
+    """To the next step that could show anything, unless a person has to agree to it first."""
     first = rollout.step + 1
-    step = watch.next_step(rollout, first)
+    step = agreement.next_step(rollout)
+    if rollout.step >= 0 and agreement.needed(state, rollout, rollout.policy.steps[step]):
+        return with_rollout(state, agreement.asking(rollout))
     skipped = (*rollout.skipped, *rollout.policy.steps[first:step])
     return step_to(with_rollout(state, replace(rollout, skipped=skipped)), step, at)
 
@@ -73,6 +75,7 @@ def step_to(state: State, step: int, at: float) -> State:
         moved=True,
         step_since=None,
         promoted=False,
+        asked=False,
         waiting="",
         marks=marks,
         since=at,
@@ -194,7 +197,8 @@ def committed(state: State, rollout: Rollout, at: float) -> State:
 
 def enter(state: State, rollout: Rollout, phase: Phase, at: float) -> State:
     marks = (*rollout.marks, Mark(rollout.phase, rollout.since))
-    state = with_rollout(state, replace(rollout, phase=phase, since=at, marks=marks, waiting=""))
+    entered = replace(rollout, phase=phase, since=at, marks=marks, waiting="", asked=False)
+    state = with_rollout(state, entered)
     if phase is Phase.STOPPING:
         slot = state.slot(rollout.leaving)
         return state if slot is None else put_slot(state, stop_all(slot, at))

@@ -1,62 +1,21 @@
 """Has the config been edited since it was used? Said in `status` before somebody relies on it.
 
 An edit reaches the app with the next rollout only, so until then file and app may differ, and a mistake
-in it would be found when a switch is refused. watchfiles (inotify) tells of a change at once; without it,
-as on Debian 12, the file is looked at every few seconds.
+in it would be found when a switch is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
-from pathlib import Path
+from dataclasses import replace
 
 from reld.config import Config
 from reld.core.model import State
 from reld.errors import ConfigError
+from reld.host.file_watch import Changes, changes
 from reld.host.snapshots import Snapshots
-
-LOOK_EVERY = 5.0
-
-Changes = Callable[[Path], AsyncGenerator[None, None]]
-
-
-async def polled(path: Path) -> AsyncGenerator[None, None]:
-    """Once for each change of the file that is seen every `LOOK_EVERY` seconds."""
-    before = await asyncio.to_thread(_mark, path)
-    while True:
-        await asyncio.sleep(LOOK_EVERY)
-        now = await asyncio.to_thread(_mark, path)
-        if now != before:
-            before = now
-            yield None
-
-
-async def notified(path: Path) -> AsyncGenerator[None, None]:
-    """The same from inotify. Of the directory: editors put a new file in the place of the old one.
-
-    Raises ImportError where watchfiles is not installed, OSError where there are too many watches.
-    """
-    from watchfiles import awatch
-
-    def ours(_change: object, changed: str) -> bool:
-        return Path(changed).name == path.name
-
-    async for _ in awatch(path.parent, watch_filter=ours, recursive=False):
-        yield None
-
-
-async def changes(path: Path) -> AsyncGenerator[None, None]:
-    try:
-        async with aclosing(notified(path)) as told:
-            async for _ in told:
-                yield None
-    except (ImportError, OSError):
-        async with aclosing(polled(path)) as seen:
-            async for _ in seen:
-                yield None
 
 
 class ConfigWatch:
@@ -74,8 +33,18 @@ class ConfigWatch:
         self._load = load
         self._seen = seen
         self._path = snapshots.config.path
-        self._today = snapshots.config
+        self._today = self._started = snapshots.config
         self._wrong: tuple[str, ...] = ()
+        self._lookers: list[Callable[[], None]] = []
+
+    @property
+    def today(self) -> Config:
+        """The newest one that has no error."""
+        return self._today
+
+    def after_looks(self, looker: Callable[[], None]) -> None:
+        """Call it after each look: the file has changed, for better or worse."""
+        self._lookers.append(looker)
 
     async def keep(self) -> None:
         """Until cancelled."""
@@ -89,12 +58,29 @@ class ConfigWatch:
         if self._wrong:
             more = f", and {len(self._wrong) - 1} more" if len(self._wrong) > 1 else ""
             return f"has an error, no switch will begin: {self._wrong[0]}{more}"
+        said = []
+        if restarting := self._needs_restart():
+            said.append(
+                f"{restarting} changed since reld began: systemctl restart reld@{self._today.name}"
+                " applies it, and loses no request"
+            )
         if self._differs():
-            return "was changed since: takes effect with the next rollout"
-        return ""
+            said.append("was changed since: takes effect with the next rollout")
+        return "; ".join(said)
+
+    def _needs_restart(self) -> str:
+        """The tables that the gate is made of, if they are not as they were when it was made."""
+        was, now = self._started, self._today
+        tables = {
+            "[gate]": was.gate != now.gate,
+            "[[route]]": was.route != now.route,
+            "[verdict] shield": was.verdict.shield is not now.verdict.shield,
+        }
+        return ", ".join(name for name, differs in tables.items() if differs)
 
     def _differs(self) -> bool:
-        if self._today != self._snapshots.config:
+        newest = self._snapshots.config
+        if replace(self._today, releases=newest.releases) != newest:  # those hold at once
             return True
         state = self._state()
         live = state.slot(state.live)
@@ -114,12 +100,5 @@ class ConfigWatch:
             self._wrong = ()
         except ConfigError as error:
             self._wrong = error.findings
-
-
-def _mark(path: Path) -> tuple[int, int, int] | None:
-    """Of a file that is written in place, and of one that took another's place."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+        for looker in self._lookers:
+            looker()

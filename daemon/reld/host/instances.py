@@ -10,7 +10,7 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
-from reld.config import fill
+from reld.config import App, Config, fill
 from reld.core.addresses import of_port
 from reld.core.events import (
     Exited,
@@ -40,6 +40,7 @@ from reld.processes.oom import CANDIDATE
 from reld.processes.spec import Launcher, LaunchSpec, Unit
 from reld.processes.tree import Tree, kill_tree, send_stop
 from reld.processes.units import unit_name
+from reld.reading import reading
 from reld.snapshot import Snapshot, environment, placeholders, was_replaced
 
 log = logging.getLogger("reld.instances")
@@ -150,6 +151,12 @@ class Instances:
                 await asyncio.to_thread(self._sockets.sweep, taken | set(found))
                 return self._sockets.addresses(found)
         return tuple(map(of_port, found))
+
+    async def foreseen(self, config: Config, count: int, app: App) -> tuple[str, ...]:
+        """What `lease` would find now; nothing is taken. Raises PrepareError."""
+        taken = in_use(self._state())
+        found = await reading(self._leases.free, config, count, taken)
+        return self._sockets.addresses(found) if sockets.wanted(app) else tuple(map(of_port, found))
 
     def others(self, port: int) -> str:
         """The other app that this port is for; "" = there is none. Blocks."""

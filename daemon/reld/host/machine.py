@@ -76,6 +76,8 @@ class Machine:
                 await self.traffic.closer.close(rollout, color, post)
             case fx.Judge(rollout):
                 await self.sensor.judge(rollout, post)
+            case fx.AskGate(rollout):
+                await self.releases.rehearser.ask(rollout, self.traffic.listen, post)
             case fx.AskOld(rollout):
                 await self.releases.ask_old(rollout, post)
             case fx.SetShield(rollout, on):

@@ -26,10 +26,19 @@ class Pulse:
         """Beats until it is cancelled."""
         self._answered.clear()
         while True:
-            self._next += 1
-            if await self._gate.beat(self._next):
-                self._answered[self._next] = boottime()
+            await self.beat()
             await asyncio.sleep(EVERY)
+
+    async def beat(self) -> None:
+        """Once."""
+        self._next += 1
+        number = self._next
+        if await self._gate.beat(number):
+            self._answered[number] = boottime()
+
+    def forget(self) -> None:
+        """Nobody reads the log for a while: what is on its way says nothing then."""
+        self._answered.clear()
 
     def heard(self, number: int | None) -> None:
         if number is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from reld.core.model import Color
-from reld.core.verdict.sample import Tally, upper
+from reld.core.verdict.sample import LAST_BUCKET, Tally, upper
 
 RATE_OVER = 600.0
 """Seconds over which requests per second are counted; at least a minute of it must have been seen."""
@@ -50,6 +50,12 @@ class Recent:
         return sum(count for _, count in self._bins) / seen
 
     @property
+    def slowest(self) -> float | None:
+        """Seconds to the first byte of the slowest request of the last hour or so; None: there was none."""
+        longest = max(self.times, default=None)
+        return None if longest is None else min(upper(longest), upper(LAST_BUCKET - 1))
+
+    @property
     def histogram(self) -> tuple[tuple[int, int], ...]:
         """(bucket, count), ascending."""
         return tuple(sorted(self.times.items()))
@@ -72,7 +78,21 @@ class Lately:
         for at, color, tally in tuple(self._seen):
             if at >= now - SHOWN:
                 found.setdefault(color, []).append(tally)
-        return {color: (SHOWN, sum(tallies, Tally())) for color, tallies in found.items()}
+        return {color: (SHOWN, _sum(tallies)) for color, tallies in found.items()}
+
+
+def _sum(tallies: list[Tally]) -> Tally:
+    """As `sum` would, ten times as fast: it is asked for by everybody who watches."""
+    times: dict[int, int] = {}
+    for tally in tallies:
+        for number, count in tally.times:
+            times[number] = times.get(number, 0) + count
+    return Tally(
+        sum(tally.requests for tally in tallies),
+        sum(tally.failures for tally in tallies),
+        sum(tally.refusals for tally in tallies),
+        tuple(sorted(times.items())),
+    )
 
 
 def percentile(times: dict[int, int], fraction: float) -> float | None:

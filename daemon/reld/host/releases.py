@@ -9,21 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from reld import away
-from reld.config import fill, worker_policies
+from reld.config import Smoke, fill, worker_policies
 from reld.core.commands import way_back
 from reld.core.crew import surge_of
 from reld.core.events import HookEnded, OldAsked, Prepared, PrepareFailed, SmokeEnded
-from reld.core.model import Kind, Rollout, Slot, State
+from reld.core.model import InstanceState, Kind, Rollout, Slot, State
 from reld.engine import Post
 from reld.errors import LaunchError, PrepareError, RelctlError
 from reld.host.eject import Eject
 from reld.host.instances import Instances
 from reld.host.probing import Probing
+from reld.host.rehearsing import Rehearser
 from reld.host.snapshots import Snapshots
 from reld.host.static_files import StaticFiles
 from reld.nginx.settings import tcp_port
+from reld.planning.memory import Memory, hint
 from reld.probes.smoke import SmokeCheck, smoke
-from reld.probes.spec import ExecProbe, HttpProbe
+from reld.probes.spec import ExecProbe, HttpProbe, Result
 from reld.processes import resources
 from reld.processes.environment import MARKER, clean_environment
 from reld.processes.run import run
@@ -34,9 +36,10 @@ from reld.snapshot import (
     Snapshot,
     environment,
     placeholders,
+    refuse_no_directory,
+    refuse_replaced,
     release_environment,
     take,
-    was_replaced,
 )
 
 SMOKE_TIMEOUT = 10.0
@@ -62,6 +65,7 @@ class Releases:
         self._probing = probing
         self._launcher = launcher
         self.eject = Eject(state, snapshots, instances.others)
+        self.rehearser = Rehearser(state, snapshots)
 
     async def prepare(self, rollout: int, post: Post) -> None:
         running = self._state().rollout
@@ -104,48 +108,45 @@ class Releases:
             good = good or way_back(self._state())
         if rollout.kind is Kind.ROLLBACK and good is not None and good.release == rollout.to:
             old = await self._snapshots.copy(good.snapshot, rollout.id)
-            if not await asyncio.to_thread(Path(old.directory).is_dir):
-                raise PrepareError(f"release {rollout.to} is not there any more: {old.directory}")
+            await asyncio.to_thread(refuse_no_directory, old)
             if not rollout.force:
-                await self._refuse_replaced(old)
+                await asyncio.to_thread(refuse_replaced, old)
+            return
+        if rollout.kind is Kind.REHEARSAL:
+            await self.rehearser.prepare(rollout)
             return
         taken = await asyncio.to_thread(take, self._snapshots.config, rollout.to)
         await self._snapshots.put(rollout.id, taken)
 
-    async def _refuse_replaced(self, old: Snapshot) -> None:
-        """What was good was another directory: nobody has seen this one work."""
-        if await asyncio.to_thread(was_replaced, old):
-            raise PrepareError(
-                f"release {old.release} was replaced since it was good: "
-                f"{old.directory} is another directory now",
-                f"relctl switch {old.release} proves it anew, relctl rollback {old.release} --force does not",
-            )
-
     def _check_memory(self, rollout: Rollout) -> None:
         """Two copies run side by side: the second must fit beside the first."""
-        state = self._state()
+        found = self.room(self._state(), rollout)
+        if found is not None and not found.enough:
+            same = rollout.kind in (Kind.EJECT, Kind.REHEARSAL)
+            other = "" if same else away.another_way(rollout, self._state().away)
+            raise PrepareError(found.refusal, hint(other))
+
+    def room(self, state: State, rollout: Rollout) -> Memory | None:
+        """What a second copy would need; None: nothing of ours runs. Blocks for some milliseconds."""
         live = state.slot(state.live)
         if live is None or live.external:
-            return
+            return None
         members = self._instances.roster.members
         needed = resources.usage(members(replace(live, workers=()))).rss_bytes
-        surge = 0 if state.rollout is None else surge_of(state, state.rollout)
-        what = "two copies do not fit: the live one uses"
+        surge = surge_of(state, rollout)
         if surge:  # at any moment only so many more than usual
             needed = needed * min(surge, len(live.instances)) // len(live.instances)
-            what = f"{surge} more instances do not fit: as many of the live ones use"
         beside = (w for w in live.workers if not live.policy.worker(w.worker).stop_first)
         overlapping = replace(live, instances=(), workers=tuple(beside))
         needed += resources.usage(members(overlapping)).rss_bytes
-        available = resources.memory_available()
-        if needed > available:
-            other = ""
-            if rollout.kind is not Kind.EJECT:
-                other = f", or {away.another_way(rollout, state.away)}"
-            raise PrepareError(
-                f"{what} {needed >> 20} MiB and only {available >> 20} MiB are available",
-                f"free memory, or --force if the new release needs less{other}",
-            )
+        return Memory(needed, resources.memory_available(), surge)
+
+    async def asked(self, slot: Slot, snapshot: Snapshot, check: Smoke) -> Result:
+        """One smoke check, of an instance that serves now."""
+        (made,) = self._checks(replace(snapshot, smoke=(check,)), slot)
+        ready = (i for i in slot.crew if i.state is InstanceState.READY)
+        instance = next(ready, slot.crew[0])
+        return await smoke(made, instance.address, self._launcher)
 
     async def smoke(self, rollout: int, post: Post) -> None:
         running = self._state().rollout

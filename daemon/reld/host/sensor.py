@@ -24,8 +24,10 @@ from reld.host.checkpoint import Checkpoint, Checkpoints
 from reld.host.pulse import Pulse
 from reld.host.recent import Lately, Recent
 from reld.host.shadow_watching import watched
+from reld.host.totals import Totals
 from reld.host.vitals import Vitals
 from reld.host.watching import Watching
+from reld.metrics.facts import Feed
 from reld.nginx.counting import Counted, Counting
 from reld.nginx.gate import Gate
 from reld.nginx.requests import Tail
@@ -38,6 +40,8 @@ READ_EVERY = 0.1
 """Seconds between two looks at the log while it is judged: the gate writes ten times a second."""
 TEND_EVERY = 1.0
 JUDGED_EVERY = 1.0
+BEAT_EVERY = 30.0
+"""Seconds between two beats at rest, see `pulse`."""
 WRITTEN_AFTER = 0.15
 """Seconds after which every request that has ended is in the log."""
 THINNED = "under this load the log has one in ten of the old slot's good requests"
@@ -68,6 +72,8 @@ class Sensor:
         self._weighed_at = 0.0
         self._thinner = Thinner(gate.settings.thin, boottime())
         self._pulse = Pulse(gate)
+        self._judging = 0
+        self.totals = Totals()
         self._waits = Waiting(gate.settings.listen)
         self._saved: Checkpoint | None = None
         self._kept_well = True
@@ -75,6 +81,7 @@ class Sensor:
     async def judge(self, rollout: int, post: Post) -> None:
         """Until it is cancelled: read, weigh, tell. Nothing is told before the backlog was read."""
         beating = asyncio.create_task(self._pulse.keep())
+        self._judging += 1
         try:
             told, verdict = 0.0, Verdict.FINE
             while True:
@@ -90,7 +97,9 @@ class Sensor:
                     told, verdict = began, now
                 await asyncio.sleep(READ_EVERY)
         finally:
+            self._judging -= 1
             beating.cancel()
+            self._pulse.forget()
 
     async def tend(self) -> None:
         """For ever: keeps the log short and read, also when nothing is judged."""
@@ -101,9 +110,24 @@ class Sensor:
                 log.warning("the request log: %s", error)
             await asyncio.sleep(TEND_EVERY)
 
+    async def beat(self) -> None:
+        """For ever: does the log still arrive? Also when nothing is judged."""
+        while True:
+            await asyncio.sleep(BEAT_EVERY)
+            if not self._judging and self._watching is None and self._kept is None:
+                await self._pulse.beat()
+
+    def feed(self) -> Feed:
+        """How the log arrives. May be asked from another thread."""
+        return replace(self.totals.feed, thinned=self._thinner.thins, silent=self._pulse.silence())
+
     def rate(self) -> float | None:
         """Requests per second lately; None: not watched for long enough."""
         return self._recent.rate(boottime())
+
+    def slowest(self) -> float | None:
+        """Seconds that the live slot's slowest request took lately; None: there was none."""
+        return self._recent.slowest
 
     def counts_of(self, rollout: int) -> Mapping[Color, Counts] | None:
         """What users saw of a rollout that is over, to its last request; None: it was not watched.
@@ -218,9 +242,18 @@ class Sensor:
             counted = self._live_counting().feed(lines)
             colors = (self._state().live, None)
         self._pulse.heard(counted.beat)
+        self.totals.add(counted, colors, self._releases(colors), time.time())
         self._thinner.saw(counted.requests)
         self._learn(counted, colors, now)
         return True
+
+    def _releases(self, colors: tuple[Color | None, ...]) -> tuple[str, ...]:
+        """What the slots run; of a rollout also when its slot is empty by now."""
+        if self._watching is not None:
+            rollout = self._watching.rollout
+            return rollout.from_, rollout.to
+        slots = (self._state().slot(color) for color in colors)
+        return tuple(slot.release if slot is not None else "" for slot in slots)
 
     def _live_counting(self) -> Counting:
         live = self._state().slot(self._state().live)
@@ -332,4 +365,5 @@ class Sensor:
             self._vitals.leak(watching.rollout),
             watching.turned_away,
             watching.shadow.mirrored(),
+            watching.kept.longest,
         )

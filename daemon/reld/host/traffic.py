@@ -47,6 +47,11 @@ class Traffic:
         self._loading = asyncio.Lock()
         self.closer = StreamCloser(state, gate)
 
+    @property
+    def listen(self) -> str:
+        """Where users meet the gate."""
+        return self._gate.settings.listen
+
     async def reload(self, generation: int, post: Post) -> None:
         state = self._state()
         flying = state.gate.in_flight

@@ -14,6 +14,7 @@ from reld.core.verdict.detector import Detector
 from reld.core.verdict.finding import Finding
 from reld.core.verdict.replay import merged, row, step_row, times_row
 from reld.core.verdict.sample import Sample
+from reld.host.longest import longest
 from reld.host.shadow_watching import KeptShadow, ShadowWatch, watched
 from reld.nginx.counting import Counted, Counting, Seen
 
@@ -42,6 +43,7 @@ class Kept:
     new_addresses: tuple[str, ...] = ()
     turned_away: int = 0
     shadow: KeptShadow = KeptShadow()
+    longest: float = 0.0
 
 
 @dataclass(slots=True)
@@ -109,6 +111,7 @@ class Watching:
         self.kept = replace(
             kept,
             shadow=self.shadow.kept,
+            longest=self._longest(lines),
             old=kept.old + counted.old,
             new=kept.new + counted.new,
             unattributed=kept.unattributed + counted.unattributed,
@@ -120,6 +123,12 @@ class Watching:
         if counted.samples:  # an hour of backlog is not kept open
             self.close_rows(counted.samples[-1].second)
         return counted
+
+    def _longest(self, lines: Sequence[str]) -> float:
+        """Of a rehearsal: what the advice for the drain rests on."""
+        if self.rollout.rehearsal is None:
+            return 0.0
+        return max(self.kept.longest, longest(lines))
 
     def saw(self, sample: Sample) -> None:
         """Also one without requests: time has passed, or somebody waits."""
@@ -139,7 +148,8 @@ class Watching:
     def finding(self) -> Finding:
         in_shadow = self.shadow.finding() if self.rollout.step < 0 else None
         found = in_shadow or judge.find(self.kept.detector)
-        names = (self.rollout.to, self.rollout.from_)
+        again = self.rollout.rehearsal is not None
+        names = (f"the copy of {self.rollout.to}" if again else self.rollout.to, self.rollout.from_)
         return replace(
             found,
             sentence=words.named(found.sentence, *names),

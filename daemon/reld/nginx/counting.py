@@ -224,6 +224,8 @@ class _Batch:
         if shape.slot is None:
             self._unattributed += requests
             self._turned_away += requests * shape.turned_away
+        if shape.own:
+            return
         for slot, increments in shape.seen:
             seen = self._seen[slot]
             for number, increment in enumerate(increments):

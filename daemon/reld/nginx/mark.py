@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reld.core.model import Closed, Color, Routing, Target
+from reld.core.model import Closed, Color, Marked, Routing, Target
 from reld.errors import GateError
 
 _MARK = "# relctl: "
@@ -13,7 +13,7 @@ _MARK = "# relctl: "
 
 def mark(generation: int, routing: Routing) -> str:
     """The line, with its end. Escapes keep it one line whatever is in it."""
-    said = {
+    said: dict[str, Any] = {
         "generation": generation,
         "default": _said(routing.default),
         "candidate": _said(routing.candidate),
@@ -21,6 +21,8 @@ def mark(generation: int, routing: Routing) -> str:
         "maintenance": _said_closed(routing.maintenance),
         "shadow": routing.shadow,
     }
+    if routing.rehearsal is not None:
+        said["rehearsal"] = [routing.rehearsal.token, routing.rehearsal.fails]
     return f"{_MARK}{json.dumps(said)}\n"
 
 
@@ -36,6 +38,7 @@ def read_back(text: str) -> tuple[int, Routing]:
             said["rollout"],
             _read_closed(said.get("maintenance")),  # an older reld said nothing of it
             float(said.get("shadow", 0.0)),
+            _read_marked(said.get("rehearsal")),
         )
         return int(said["generation"]), routing
     except (ValueError, KeyError, TypeError) as error:
@@ -63,6 +66,13 @@ def _read_closed(said: dict[str, Any] | None) -> Closed | None:
         return None
     allow = tuple(map(str, said["allow"]))
     return Closed(str(said["page"]), allow, float(said.get("hold", 0.0)))
+
+
+def _read_marked(said: list[Any] | None) -> Marked | None:
+    if said is None:
+        return None
+    token, fails = said
+    return Marked(str(token), bool(fails))
 
 
 def _read_target(said: dict[str, Any] | None) -> Target | None:

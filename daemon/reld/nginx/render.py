@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from reld.core.model import Color, Routing, Target
 from reld.errors import GateError
-from reld.nginx import clients, closed, mirror, static
+from reld.nginx import clients, closed, mirror, rehearse, static
 from reld.nginx.mark import mark
 from reld.nginx.request_log import beat_location, log_lines, thin_test
 from reld.nginx.settings import GateSettings, check, check_target
@@ -33,6 +33,7 @@ def render(
     if type(generation) is not int or generation < 0:
         raise GateError(f"cannot write a gate config: no generation: {generation!r}")
     _check(routing)
+    rehearse.check(routing)
     static.check_roots(roots)
     closed.check(routing.maintenance)
     return "".join(_lines(settings, generation, routing, roots))
@@ -76,6 +77,7 @@ def _lines(
     yield from _maps(settings, routing)
     yield from closed.maps(settings, routing)
     yield from mirror.maps(generation, routing)
+    yield from rehearse.maps(settings, generation, routing)
     yield static.maps(settings, roots)
     yield from _upstreams(settings, routing)
     yield from _status_server(settings, generation, routing)
@@ -221,13 +223,14 @@ def _server(settings: GateSettings, routing: Routing, roots: Sequence[str]) -> I
     yield thin_test(settings)
     yield from closed.server(settings, routing)
     yield from mirror.server(settings, routing)
-    way = "$to" if mirror.in_use(routing) else "$kind"
+    way = rehearse.way(routing) or ("$to" if mirror.in_use(routing) else "$kind")
     # A file below /dev/null cannot exist, so the jump is always made.
     yield f"        root /dev/null;\n        location / {{ try_files /- @${{slot}}_{way}; }}\n"
     yield from static.locations(settings, both=lanes_in_use(routing), roots=roots)
     for target in (routing.default, routing.candidate):
         if target is not None:
             yield from _locations(settings, routing, target)
+    yield rehearse.location(settings, routing)
     yield "    }\n"
 
 

@@ -32,12 +32,13 @@ def log_lines(settings: GateSettings, generation: int, routing: Routing) -> Iter
     lanes = routing.candidate is not None and routing.default is not None
     rollout = routing.rollout if lanes else "-"
     client = "$client" if lanes and settings.split == "client" else "-"
+    route = "$relctl_route" if routing.rehearsal is None or not lanes else "$rehearsal_route"
     # Without a slot there is no $slot, and nothing that would have to be thinned.
     thin, only = ("$thin_mark", " if=$logged") if routing.default is not None else ("-", "")
     yield (
         f"    log_format relctl '$msec|$request_time|$upstream_header_time|{client}"
         f"|$upstream_addr|$upstream_status|$status|$request_method|$kind|{thin}"
-        f"|{rollout}|{generation}|$relctl_route';\n"
+        f"|{rollout}|{generation}|{route}';\n"
         "    log_format relctl_beat '$msec|-|$beat|-|beat';\n"
         f"    access_log {settings.request_log} relctl {FILE}{only};\n"
     )

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 
+from reld.core.model import OWN_ROUTE
+
 OLD, NEW = 0, 1
 MOST = 10_000
 """Shapes that are remembered; methods are the clients' to invent."""
@@ -29,7 +31,8 @@ class Shape:
     judged. `kind`: slot and outcome in one number. `left`: the client did not wait for it. `label`: where a failure was, "checkout (POST)".
     `seen`: for each slot what one such request adds to the five fields of `counting.Seen`.
     `nobodys`: a request that no user made, see `mirror`: not counted.
-    `turned_away`: the gate itself answered 503, because it serves nobody.
+    `turned_away`: the gate itself answered 503, because it serves nobody. `own`: reld asked, not a
+    user: it is judged as any other and counted as nobody's.
     """
 
     slot: int | None = None
@@ -44,6 +47,7 @@ class Shape:
     beat: bool = False
     nobodys: bool = False
     turned_away: bool = False
+    own: bool = False
 
 
 NONSENSE = Shape(label="nonsense")
@@ -97,7 +101,7 @@ class Shapes:
             return NONSENSE
         if kind == SHADOW:
             return NOBODYS
-        route = "" if route == "-" else route
+        route, own = "" if route == "-" else route, route == OWN_ROUTE
         stands_for = 10 if thin == "k" else 1
         label = f"{route} ({method})" if route else method
         if not attempts:
@@ -125,6 +129,7 @@ class Shapes:
                 bad_in_the_end,
                 bad and len(attempts) > 1 and not bad_in_the_end and status < 400,
             ),
+            own=own,
         )
 
     def _failed(self, status: int | None, route: str) -> bool:

@@ -14,6 +14,8 @@ UNCHANGED = """\
     proxy_set_header X_Relctl_Shadow '';
     proxy_set_header X-Relctl_Shadow '';
     proxy_set_header X_Relctl-Shadow '';
+    # Of a request of our own, see `rehearse`.
+    proxy_set_header X-Relctl-Rehearsal '';
     proxy_redirect off;
     proxy_pass_header Server;
     proxy_pass_header Date;

@@ -81,6 +81,12 @@ def listener(port: int) -> Listener | None:
     return found
 
 
+def listens_on(port: int) -> str:
+    """The address of whoever answers on 127.0.0.1:port: "127.0.0.1", "0.0.0.0", "::"; "" = nobody."""
+    answering = _answering(port)
+    return answering[0].address if answering else ""
+
+
 def owned_by(port: int, members: Iterable[Identity]) -> bool:
     """Whether everyone who can be given a connection to 127.0.0.1:port is of these processes.
 

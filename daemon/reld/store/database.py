@@ -183,6 +183,15 @@ class Store:
         found = await self._reader.run(work, "read the receipt")
         return None if found is None else dict(found)
 
+    async def outcomes(self) -> dict[tuple[str, str], int]:
+        """How many rollouts ended, by kind and outcome."""
+
+        def work(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
+            statement = "SELECT kind, outcome, count(*) FROM rollouts GROUP BY kind, outcome"
+            return {(str(k), str(o)): n for k, o, n in connection.execute(statement)}
+
+        return await self._reader.run(work, "count the rollouts")
+
     async def watch(self, rollout: int) -> bytes | None:
         """The JSON lines that were counted during a rollout; None: they are not kept."""
 

@@ -1,0 +1,1 @@
+"""`relctl check`: facts are gathered, rules make findings of them, each with what to type."""

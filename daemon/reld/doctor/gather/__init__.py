@@ -1,0 +1,1 @@
+"""Looks at the world for the doctor. Nothing in here changes anything."""

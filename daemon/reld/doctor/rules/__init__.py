@@ -1,0 +1,1 @@
+"""Facts → findings. Pure: no clock, no disk, nobody is asked anything here."""

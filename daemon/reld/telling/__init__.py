@@ -1,0 +1,1 @@
+"""Telling others what happens: webhooks and commands of `[[notify]]`."""
