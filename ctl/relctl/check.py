@@ -61,8 +61,7 @@ def _found(call: Call) -> tuple[str, list[Finding], bool]:
     except UnreachableError as error:
         app = _only_config()
         if not app:
-            text = f"no app on this machine: {error.message}"
-            return "", [finding("config", "error", text, "sudo relctl init APP --write")], False
+            return "", [finding("config", "error", error.message, error.hint)], False
         path = os.path.join(find.RUN, app, find.SOCKET)
         return app, findings(path, app, error), False
     client = Client(path)

@@ -231,7 +231,7 @@ def _take_back(call: Call) -> int:
         click.echo(f"rollout {number}: {moved.before} % → 0 %, all traffic goes to the live slot")
     unit = f"reld@{find.app_of(runtime + '/' + find.SOCKET)}"
     click.echo(
-        f"when reld comes back it goes on with the revert: systemctl start {unit}\n"
+        f"when reld comes back it goes on with the revert: sudo systemctl start {unit}\n"
         "if the rollout had been committed before, the live slot is the new release: "
         "relctl rollback then",
         err=True,

@@ -74,10 +74,15 @@ def _only_app(marker: str) -> str:
             f"relctl … --app {apps[0]}, or export RELCTL_APP={apps[0]}",
         )
     configured = [name[:-5] for name in _names(ETC) if name.endswith(".toml")]
+    if not configured:
+        raise UnreachableError(
+            f"no app on this machine: {ETC} has no config", "sudo relctl init APP --write"
+        )
     unit = f"reld@{configured[0] if len(configured) == 1 else 'APP'}"
+    several = f"   (APP: {', '.join(configured)})" if len(configured) > 1 else ""
     raise UnreachableError(
         f"cannot reach reld: there is no {RUN}/*/{marker}, so no {unit} runs",
-        f"systemctl start {unit}",
+        f"sudo systemctl start {unit}{several}",
     )
 
 

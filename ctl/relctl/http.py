@@ -162,7 +162,7 @@ class Client:
             why = (error.strerror or str(error)).lower()
             raise UnreachableError(
                 f"cannot reach {self.unit} at {self.path}: {why}",
-                f"systemctl status {self.unit}, then systemctl start {self.unit}",
+                f"systemctl status {self.unit}, then sudo systemctl start {self.unit}",
             ) from None
         return connection
 

@@ -40,7 +40,7 @@ def take_back(runtime: str) -> Moved:
             "live slot already",
             FAILED,
             "no-lanes",
-            "systemctl start the app's reld unit, then relctl rollback",
+            "sudo systemctl start reld@APP, then relctl rollback",
         ) from None
     except PermissionError:
         raise CtlError(

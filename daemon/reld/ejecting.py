@@ -50,10 +50,10 @@ def done_lines(app: str, gate: str, rollout: Rollout) -> list[str]:
     return [
         f"without relctl, now and at every boot: {_services(names)}, {rollout.to} on {_addresses(ports)}",
         *change_lines(gate, ports, rollout.unit),
-        "then: nginx -t && systemctl reload nginx",
+        "then: sudo nginx -t && sudo systemctl reload nginx",
         "and, once nobody uses the gate any more:",
-        f"  systemctl disable --now reld@{app}.socket reld@{app} relctl-gate@{app}",
-        "  apt remove relctl",
+        f"  sudo systemctl disable --now reld@{app}.socket reld@{app} relctl-gate@{app}",
+        "  sudo apt remove relctl",
     ]
 
 
@@ -75,7 +75,7 @@ def left_lines(rollout: Rollout) -> list[str]:
         return []
     names = " ".join(f"{name}.service" for name in rollout.old_units)
     return [
-        f"{names} gets no requests any more: systemctl disable --now {names}",
+        f"{names} gets no requests any more: sudo systemctl disable --now {names}",
         f"its files are in {UNITS}, its environment is in {ENVIRONMENTS}",
     ]
 

@@ -121,5 +121,7 @@ class StateSaver:
                 self._notes.get("app", ""), self._notes.get("gate", ""), rollout
             )
         if rollout.from_ == "external" and unit:
-            return [f"the app of {unit} gets no requests any more: systemctl disable --now {unit}"]
+            return [
+                f"the app of {unit} gets no requests any more: sudo systemctl disable --now {unit}"
+            ]
         return ejecting.left_lines(rollout)

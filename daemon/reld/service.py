@@ -389,8 +389,7 @@ class EngineService:
         running = self.state().rollout
         if running is None:
             return None
-        back = begin.kind is Kind.ROLLBACK and begin.release in (None, running.from_)
-        if back and c.can_go_back(self.state()):
+        if c.turns_back(self.state(), begin):
             reason = begin.reason or begin.note or "rollback"
             why = f"{reason} by {caller.actor}"
             plan = plans.back(running)

@@ -454,7 +454,7 @@ def test_offline_moves_the_lanes_without_a_reld(capsys, tmp_path):
     assert main(["rollback", "--offline", *where]) == 0
     said = capsys.readouterr()
     assert said.out == "rollout 41: 25 % → 0 %, all traffic goes to the live slot\n"
-    assert "goes on with the revert: systemctl start reld@web" in said.err
+    assert "goes on with the revert: sudo systemctl start reld@web" in said.err
     assert os.readlink(lanes / "current") == "000"
     assert main(["rollback", "--offline", "--json", *where]) == 0
     assert objects(capsys.readouterr().out) == [{"rollout": 41, "from": "0", "to": "0"}]

@@ -116,7 +116,8 @@ def test_who_listens_at_the_gates_port():
         assert ports.listens_on(app.port) == "127.0.0.1"
 
 
-def test_init_finds_the_process_behind_a_port_and_where_its_code_is(tmp_path):
+def test_init_finds_the_process_behind_a_port_and_where_its_code_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(look, "_SYSTEM", ("/usr/",))  # this tree may lie anywhere, below /tmp too
     with knobs_app() as app:
         found = running.today(f"127.0.0.1:{app.port}")
         assert (found.pid, found.listens, found.port) == (app.process.pid, True, app.port)

@@ -120,7 +120,11 @@ def test_a_person_has_it_back_at_once(rig: Rig) -> None:
     rig.wait_share(5)
     busy = rig.relctl("rehearse")
     assert busy.code == 6, busy.text
-    answer = rig.relctl("rollback")
+    # Who wants to be rid of what is live is not told that he is.
+    away = rig.relctl("rollback")
+    assert away.code == 6, away.text
+    assert f"relctl abort {number}, then relctl rollback --wait-lock" in away.err
+    answer = rig.relctl("rollback", "v1")
     assert answer.code == 0, answer.text
     assert rig.receipt(number)["outcome"] == "rolled_back"
     assert rig.status()["release"] == "v1"

@@ -130,6 +130,8 @@ def may_signal(world: World, process: Process) -> None:
         why = one_at_a_time.may_stop(world, process, rollout, reached=reached)
         obey(why and f"{process.address} is signalled {why}")
         return
+    if spare and not process.was_ready:
+        return  # it came back to an address that was named for the one before it, and served nobody
     passed = world.now - world.last_named[process.address]
     if passed < rollout.policy.drain - 0.01:
         raise Violation(f"{process.address} is signalled inside its drain window")

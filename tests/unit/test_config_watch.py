@@ -165,7 +165,7 @@ async def test_what_the_gate_is_made_of_needs_a_restart_and_a_rollout_does_not_h
     desk = Desk()
     desk.file = replace(CONFIG, **edit)
     await desk.look()
-    assert f"{table} changed since reld began: systemctl restart reld@web" in desk.watch.said()
+    assert f"{table} changed since reld began: sudo systemctl restart reld@web" in desk.watch.said()
     desk.snapshots.config = desk.file  # a rollout has begun with it
     assert desk.watch.said().startswith(table)
 

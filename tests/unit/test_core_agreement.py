@@ -163,6 +163,16 @@ def test_an_approver_may_say_it_by_approve_too():
     assert (one.by, one.at, one.note) == ("bob", "T", "fine")
 
 
+def test_an_approver_who_promotes_before_the_approval_is_told_what_to_type():
+    driver = steady()
+    policy = replace(POLICY, approve_after=(5,))
+    begin = c.Begin(Kind.SWITCH, "v2", policy, "alice", approval=True, people=ALICE)
+    assert driver.ask(begin) is None
+    driver.until(lambda s: "approver" in s.rollout.waiting)
+    refusal = promote(driver, operator=False, approver=True)
+    assert (refusal.why, refusal.hint) == (Why.PERSON, f"relctl approve {driver.rollout.id}")
+
+
 def test_an_approver_who_is_no_operator_steers_nothing_else():
     driver = begun(approvers=True).to(Phase.SHIFTING)
     assert promote(driver, operator=False, approver=True).why is Why.PERSON

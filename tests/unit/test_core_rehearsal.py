@@ -22,6 +22,7 @@ from reld.core.model import (
 )
 from reld.core.policy import STOP_FIRST, SlotPolicy, WorkerPolicy
 from reld.core.rehearsal import FIND_WITHIN
+from reld.core.rehearsal_result import advice
 from reld.core.rehearsed import Rehearsal
 from reld.core.verdict.finding import Finding, Verdict
 from tests.unit.core_driver import POLICY, Driver, steady, with_policy
@@ -385,3 +386,31 @@ def test_copies_of_nobody_are_nothing_to_it():
     )
     driver.tell(ev.Judged(driver.rollout.id, driver.now, counts, counts, longest=1.0))
     assert driver.rollout.rehearsal.longest == 2.0
+
+
+def test_a_rollback_that_names_nothing_is_not_done_by_ending_a_rehearsal():
+    driver = at_its_share()
+    number = driver.rollout.id
+    for release in (None, "v0"):
+        wish = c.Begin(Kind.ROLLBACK, release, POLICY)
+        assert not c.turns_back(driver.state, wish)
+        refusal = driver.ask(wish)
+        assert refusal is not None
+        assert refusal.why is c.Why.BUSY
+        assert refusal.message.endswith(f"rollout {number} rehearses v1")
+        assert refusal.hint.startswith(f"relctl abort {number}, then relctl rollback")
+    assert c.turns_back(driver.state, c.Begin(Kind.ROLLBACK, "v1", POLICY))
+
+
+def test_a_drain_that_never_ended_by_itself_measured_nothing():
+    """A worker of the gate that holds a websocket of the live slot is waited for, and nothing is cut."""
+    driver = at_its_share().rest()
+    last = driver.state.last
+    never = replace(
+        last,
+        cut=0,
+        drain_seconds=last.policy.drain_max,
+        rehearsal=replace(last.rehearsal, drained_at=None, longest=1.0),
+    )
+    (told,) = (line for line in advice(never, 1.0, 1.0) if "drain_max" in line)
+    assert "the longest request took 1 s" in told

@@ -272,6 +272,18 @@ def test_a_stop_starts_nothing_in_a_slot_that_serves_nobody():
     assert driver.state.slots == ()
 
 
+def test_a_stop_brings_no_process_of_a_locked_slot_back():
+    driver = switching(Phase.STOPPING).until(lambda s: s.rollout is None, without=(Kill,))
+    first = driver.state.blue.instances[0]
+    driver.tell(ev.TreeEmpty(first.number))
+    assert driver.ask(Begin(Kind.STOP, None, POLICY)) is None
+    for phase in (Phase.DRAINING, Phase.STOPPING):
+        driver.until(lambda s, phase=phase: s.rollout.phase is phase, without=(Kill,))
+        driver.wait(0.01)
+        assert driver.state.blue.instances[0].number == first.number
+        assert not any(isinstance(e, Spawn) for e in todo(driver.state))
+
+
 @pytest.mark.parametrize("phase", [Phase.COMMITTING, Phase.REVERTING])
 def test_a_reload_that_never_ends_counts_as_unknown_and_shows(phase):
     driver = switching(phase)

@@ -47,7 +47,7 @@ def _progress(rollout: dict[str, Any], wide: int, look: Look) -> list[Ranked]:
             words += f", at most {duration(float(most))}"
         rows = [(4, _bar("time", _of(seconds, needed), wide, words, look))]
     wanted = found.get("needs_requests")
-    if wanted is not None:
+    if wanted:  # 0: none are asked for
         had = int(found.get("requests") or 0)
         words = f"{had} of {wanted}"
         rows.append((5, _bar("requests", _of(had, wanted), wide, words, look)))

@@ -163,6 +163,20 @@ def can_go_back(state: State) -> bool:
     return rollout.phase in _BACK or _refuse_abort(state, rollout) is None
 
 
+def turns_back(state: State, begin: Begin) -> bool:
+    """The way back that is wished for is that of the running rollout.
+
+    Of a rehearsal only if what is live is named: who just wants to go back wants to be rid of that.
+    """
+    rollout = state.rollout
+    if rollout is None or begin.kind is not Kind.ROLLBACK:
+        return False
+    meant = begin.release == rollout.from_
+    if rollout.kind is not Kind.REHEARSAL:
+        meant = meant or begin.release is None
+    return meant and can_go_back(state)
+
+
 def already(state: State, begin: Begin) -> str:
     """What makes the wish true already, one sentence; empty = nothing does."""
     if state.rollout is not None:
@@ -232,6 +246,10 @@ def _refuse_begin(state: State, begin: Begin) -> Refusal | None:
         elif running.awaits_approval:
             hint = f"relctl approve {running.id}, relctl abort {running.id}, or add --wait-lock"
         message = f"{what}: rollout {running.id} ({running.to or running.kind}) is {running.phase}"
+        if running.kind is Kind.REHEARSAL and begin.kind is Kind.ROLLBACK:
+            message = f"{what}: rollout {running.id} rehearses {running.to}"
+            named = f" {begin.release}" if begin.release else ""
+            hint = f"relctl abort {running.id}, then relctl rollback{named} --wait-lock"
         return Refusal(Why.BUSY, message, hint)
     if state.store_trouble:
         return Refusal(Why.OPERATOR, f"{what}: {state.store_trouble}", "relctl status")
@@ -320,6 +338,9 @@ def _refuse_pause(rollout: Rollout) -> Refusal | None:
 def _refuse_promote(rollout: Rollout, promote: Promote) -> Refusal | None:
     cannot = f"cannot promote rollout {rollout.id}"
     asks = agreement.asks(rollout)
+    if not promote.operator and rollout.awaits_approval:
+        message = f"{cannot}: it waits to be approved, and the rest is for operators"
+        return Refusal(Why.PERSON, message, f"relctl approve {rollout.id}")
     if not promote.operator and (promote.full or not asks):
         what = "--full is" if promote.full else "it waits for nobody's agreement, and the rest is"
         return Refusal(Why.PERSON, f"{cannot}: {what} for operators", f"relctl watch {rollout.id}")

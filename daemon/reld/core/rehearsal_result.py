@@ -156,8 +156,9 @@ def _of_drain(rollout: Rollout, policy: Policy, drain: float) -> list[Setting]:
     longest = rollout.rehearsal.longest
     found = [Setting("[rollout] drain", policy.drain, longest, "the longest request took", 5.0)]
     if not rollout.cut:
-        most = max(longest, drain)
-        what = "the drain took" if drain >= longest else "the longest request took"
+        # One that was not over by itself is as long as the setting, and says nothing of what is needed.
+        most = longest if rollout.rehearsal.drained_at is None else max(longest, drain)
+        what = "the drain took" if most > longest else "the longest request took"
         found.append(Setting("[rollout] drain_max", policy.drain_max, most, what, 30.0))
     return found
 

@@ -39,7 +39,8 @@ class Role(Enum):
 
 def role(state: State, color: Color) -> Role:
     rollout = state.rollout
-    if rollout is None or (rollout.kind is Kind.STOP and rollout.leaving is None):
+    # A stop has no candidate: beside what stops there is at most a slot that could not be killed.
+    if rollout is None or (rollout.kind is Kind.STOP and color is not rollout.leaving):
         return Role.LIVE if state.live is color else Role.LEAVING
     if color is rollout.leaving or (rollout.made_way and color is rollout.old):
         return Role.LEAVING

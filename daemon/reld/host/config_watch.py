@@ -61,7 +61,7 @@ class ConfigWatch:
         said = []
         if restarting := self._needs_restart():
             said.append(
-                f"{restarting} changed since reld began: systemctl restart reld@{self._today.name}"
+                f"{restarting} changed since reld began: sudo systemctl restart reld@{self._today.name}"
                 " applies it, and loses no request"
             )
         if self._differs():

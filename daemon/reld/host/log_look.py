@@ -17,6 +17,9 @@ log = logging.getLogger("reld")
 MOST_OLD = 100
 MOST_NEW = 300
 """Lines of the old and of the new release that are looked at each time."""
+ENOUGH = 0.05
+"""Seconds of a processor for each of them, each time; what is left over is skipped."""
+_PIECE = 10
 MOST = 20
 """Kinds that are told."""
 
@@ -100,9 +103,9 @@ class Look:
             return False
         old, _ = self._old.more(MOST_OLD)
         new, thinned = self._new.more(MOST_NEW)
-        self._compared.old_said(old)
-        self._compared.new_said(new)
-        self._compared.thinned |= thinned
+        _within(ENOUGH, self._compared.old_said, old)
+        skipped = _within(ENOUGH, self._compared.new_said, new)
+        self._compared.thinned |= thinned or skipped
         self._silent = 0 if old or new else self._silent + 1
         # What comes in pieces may come in two looks, but not with a whole look in between.
         return self._tell_all() if self._silent > 1 else self._tell()
@@ -124,3 +127,13 @@ class Look:
                 voice.close()
         self._old = self._new = self._past = None
         self._compared = Comparison(self.rollout.from_, self.rollout.to)
+
+
+def _within(seconds: float, said: Callable[[list[str]], None], lines: list[str]) -> bool:
+    """As many lines as there is time for, whatever they look like; True: the rest is skipped."""
+    until = time.thread_time() + seconds
+    for at in range(0, len(lines), _PIECE):
+        if time.thread_time() > until:
+            return True
+        said(lines[at : at + _PIECE])
+    return False

@@ -46,7 +46,9 @@ class GateAhead:
         note = ""
         if edits:
             unit = f"reld@{self._state.app}"
-            note = f"[gate] was edited, and no switch changes that: systemctl restart {unit} does"
+            note = (
+                f"[gate] was edited, and no switch changes that: sudo systemctl restart {unit} does"
+            )
         return (*found, *edits), note
 
     async def _switched(self, now: str, rollout: Rollout, directory: str) -> list[dict[str, str]]:

@@ -27,12 +27,21 @@ class Comparison:
         self.thinned = False
 
     def old_said(self, lines: Iterable[str]) -> None:
+        if self.hopeless:
+            return
         for said in self._old_lines.feed(lines):
             self._learn(said)
 
     def new_said(self, lines: Iterable[str]) -> None:
+        if self.hopeless:
+            return
         for said in self._new_lines.feed(lines):
             self._compare(said)
+
+    @property
+    def hopeless(self) -> bool:
+        """It cannot be compared any more, whatever comes: no line is worth looking at."""
+        return self._old.lost > 0
 
     def quiet(self) -> None:
         """Nothing came for a while: what was being said is over."""
@@ -45,7 +54,7 @@ class Comparison:
         """Why there is nothing to compare with; empty: there is."""
         if not self._old.lines:
             return f"nothing is known of what {self._old_name} wrote"
-        if self._old.lost:
+        if self.hopeless:
             return f"{self._old_name} writes too many kinds of lines to tell which are new"
         return ""
 

@@ -152,7 +152,7 @@ def _of_json(said: str) -> str:
     if not isinstance(found, dict) or not found:
         return ""
     level = _first(found, ("level", "severity", "lvl", "levelname"))
-    if level.isdigit():
+    if level.isdecimal():
         level = next((name for least, name in _LEVELS if int(level[:9]) >= least), "")
     message = _first(found, ("msg", "message", "event", "text"))
     error = _error(_field(found, ("err", "error", "exception", "exc_info")))

@@ -18,10 +18,13 @@ SIMILAR = 0.6
 _FEWEST_WORDS = 3
 """Shorter lines are of one kind only if they are equal."""
 _CROWDED = 64
-"""Templates with one length and first word, after which no new one is made where any is like it."""
+"""Templates with one length and first word, after which no new one is made where any is like it.
+
+What is like none of them is known by all its words alone from then on: nobody searches thousands.
+"""
 _LIKE_AT_ALL = 0.3
-_REMEMBERED = 4
-"""Times as many lines as templates are remembered by all their words, to be found at once."""
+_REMEMBERED = 1000
+"""Lines that are remembered by all their words, to be found at once."""
 
 
 @dataclass(slots=True)
@@ -59,14 +62,17 @@ class Templates:
         self._most = most
         self._buckets: dict[tuple[int, str], list[Template]] = {}
         self._quick: dict[tuple[str, ...], Template] = {}
+        self._alone: dict[tuple[str, ...], Template] = {}
         self.all: list[Template] = []
         self.lines = 0
         self.lost = 0
 
     def find(self, keys: tuple[str, ...] | list[str]) -> Template | None:
         """The template that it fits as it is."""
-        if isinstance(keys, tuple) and keys in self._quick:
-            return self._quick[keys]
+        whole = tuple(keys)
+        known = self._quick.get(whole) or self._alone.get(whole)
+        if known is not None:
+            return known
         return next((t for t in self._buckets.get(_bucket(keys), ()) if t.fits(keys)), None)
 
     def learn(self, line: Line, depth: int = 0) -> Template | None:
@@ -79,7 +85,7 @@ class Templates:
         found.widen(line)
         found.depth = max(found.depth, depth)
         found.count += 1
-        if len(self._quick) >= _REMEMBERED * self._most:
+        if len(self._quick) >= _REMEMBERED:
             self._quick.clear()
         self._quick[line.keys] = found
         return found
@@ -97,7 +103,11 @@ class Templates:
             return None
         made = Template(list(line.keys), list(line.shown), line.level, depth, len(self.all))
         self.all.append(made)
-        self._buckets.setdefault(_bucket(line.keys), []).append(made)
+        bucket = self._buckets.setdefault(_bucket(line.keys), [])
+        if len(bucket) < _CROWDED:
+            bucket.append(made)
+        else:
+            self._alone[line.keys] = made
         return made
 
 
