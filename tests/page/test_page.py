@@ -122,7 +122,9 @@ def test_a_release_that_went_back_by_itself_says_why_in_place(
         pictured(page, pictures, "after-rollback")
         page.click("#acts button")
         page.says("#dialog-title", "Roll back?")
-        page.says("#dialog-text", f"rollout {number} (v3) already ended")  # as reld says
+        page.says(
+            "#dialog-text", f"rollout {number} (v3) ended already, rolled back"
+        )  # as reld says
         assert page.run("document.querySelector('#dialog-yes').disabled")
         page.click("#dialog-no")
 

@@ -198,9 +198,10 @@ def already(state: State, begin: Begin) -> str:
                 return f"{live.release} is already live"
             if begin.release is None and _went_back_by_itself(state.last):
                 assert state.last is not None
+                ended = str(state.last.outcome).replace("_", " ")
                 return (
-                    f"rollout {state.last.id} ({state.last.to}) already ended "
-                    f"{state.last.outcome}: {live.release} is live"
+                    f"rollout {state.last.id} ({state.last.to}) ended already, {ended}: "
+                    f"{live.release} is live"
                 )
     return ""
 

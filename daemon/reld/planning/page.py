@@ -72,7 +72,7 @@ def stop_of(trouble: RelctlError) -> dict[str, Any]:
     """As an error is told, only that nothing has failed yet."""
     hint = trouble.hint
     if isinstance(trouble, ConfigError) and not hint:
-        hint = "correct the config, then: relctl plan again"
+        hint = "correct the config, then ask for the plan again"
     code, number = trouble.code, trouble.exit_code
     return {"code": code, "exit": number, "message": trouble.message, "hint": hint}
 
