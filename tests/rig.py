@@ -32,6 +32,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.load.load import Load, Mix, Summary
+from tests.ports import Ports
 
 ROOT = Path(__file__).resolve().parent.parent
 KNOBS = ROOT / "tests" / "apps" / "knobs.py"
@@ -103,7 +104,8 @@ class Rig:
         self.releases = self.home / "releases"
         self.releases.mkdir()
         self.state = self.home / "state"
-        block = free_block()
+        self._ports = Ports()
+        block = self._ports.first
         self.listen, self.status_port = block, block + 1
         account = f'user = "{user}"\n' if os.geteuid() == 0 else ""
         self.config = self.home / "web.toml"
@@ -359,6 +361,7 @@ class Rig:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+        self._ports.close()
         shutil.rmtree(self.home, ignore_errors=True)
         shutil.rmtree(self.runtime, ignore_errors=True)
 
@@ -462,26 +465,6 @@ class LoadInThread:
 
     def _do(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
-
-
-def free_block(count: int = 42) -> int:
-    """The first of `count` loopback ports in a row that nobody listens on, below the ephemeral ones."""
-    import random
-
-    for _ in range(200):
-        first = random.randrange(10000, 32000 - count)
-        if all(_free(port) for port in range(first, first + count)):
-            return first
-    raise AssertionError("no free ports")
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as s:
-        try:
-            s.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def environment() -> dict[str, str]:

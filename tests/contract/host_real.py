@@ -45,7 +45,8 @@ from reld.saver import StateSaver
 from reld.store.database import Store
 from tests.contract.gate_support import end
 from tests.contract.host_stage import Between, Stage
-from tests.rig import KNOBS, TMPFS, free_block, runs
+from tests.ports import Ports
+from tests.rig import KNOBS, TMPFS, runs
 
 CONFIG = """
 [app]
@@ -98,6 +99,7 @@ class Real(Stage):
             path.chmod(0o755)
         for name in ("releases", "state", "state/logs"):
             (self.home / name).mkdir()
+        self._ports = Ports()
         self.runner = asyncio.Runner()
         self.tasks: set[asyncio.Task[None]] = set()
         self.visitor: socket.socket | None = None
@@ -109,7 +111,7 @@ class Real(Stage):
             raise
 
     async def _open(self) -> None:
-        first = free_block()
+        first = self._ports.first
         path = self.home / "web.toml"
         path.write_text(
             CONFIG.format(
@@ -247,6 +249,7 @@ class Real(Stage):
                     os.kill(pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+        self._ports.close()
         shutil.rmtree(self.home)
         shutil.rmtree(self.runtime)
 

@@ -16,9 +16,10 @@ from reld import config_file, leases
 from reld.config import Config, PortRange
 from reld.errors import ConfigError, PrepareError
 from reld.leases import NAME, Leases
-from tests.rig import ROOT, environment, free_block
+from tests.ports import Ports
+from tests.rig import ROOT, environment
 
-FIRST = free_block(40)
+FIRST = Ports().first
 SMALL = """\
 [app]
 command = ["bin/serve"]

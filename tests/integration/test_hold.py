@@ -46,16 +46,21 @@ def test_under_load_requests_wait_for_the_word_and_none_is_lost(rig: Rig):
 
 
 def test_it_is_over_by_itself(rig: Rig):
-    held(rig, "2s")
-    assert "held already" in rig.relctl("maintenance", "on", "--hold", "9s").text
-    assert "requests are held" in rig.relctl("switch", "v2").text
     began = time.monotonic()
+    held(rig, "2s")
     assert rig.get()[0] == 200
-    assert 0.5 < time.monotonic() - began < 3
+    assert 2 <= time.monotonic() - began < 12
     wait_for(lambda: rig.status()["maintenance"] is None, 5, "it is not over")
     began = time.monotonic()
     assert rig.get()[0] == 200
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.5
+
+
+def test_a_hold_is_refused_while_one_is_on_and_so_is_a_switch(rig: Rig):
+    held(rig, "20s")
+    assert "held already" in rig.relctl("maintenance", "on", "--hold", "9s").text
+    assert "requests are held" in rig.relctl("switch", "v2").text
+    assert rig.relctl("maintenance", "off").code == 0
 
 
 def test_if_reld_is_killed_requests_go_on_and_so_they_do_when_it_is_back(rig: Rig):

@@ -57,10 +57,18 @@ class StreamCloser:
             at = boottime()
             due = len(open_) - plan.allowed(at)
             late = behind_since is not None and at - behind_since > PATIENCE
-            closed = await asyncio.to_thread(_close, streams, open_, due, 0.0 if late else QUIET)
+            closed = 0
+            for stream in open_:
+                if closed >= due:
+                    break
+                quiet = 0.0 if late else QUIET
+                if await asyncio.to_thread(streams.close, stream, quiet) is Closing.BUSY:
+                    continue
+                closed += 1
+                # One by one, at once: with the last one the drain is over, and nobody is heard any more.
+                if not post(StreamsClosed(rollout, 1, len(open_) - closed)):
+                    return
             behind_since = (behind_since or at) if closed < due else None
-            if closed and not post(StreamsClosed(rollout, closed, len(open_) - closed)):
-                return
             await asyncio.sleep(_pause(plan, at))
             open_ = await self._find(streams)
 
@@ -73,16 +81,6 @@ class StreamCloser:
             log.warning("%s; %s", detail, error.hint)
         self._told = True
         post(StreamsStay(rollout, detail))
-
-
-def _close(streams: Streams, open_: tuple[Stream, ...], due: int, quiet: float) -> int:
-    """How many of `due` could be closed now."""
-    closed = 0
-    for stream in open_:
-        if closed >= due:
-            break
-        closed += streams.close(stream, quiet) is not Closing.BUSY
-    return closed
 
 
 def _pause(plan: Pace, at: float) -> float:
