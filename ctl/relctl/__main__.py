@@ -53,6 +53,13 @@ def _run(arguments: list[str]) -> int:
 
 
 def _tell(error: CtlError, arguments: list[str]) -> int:
+    if error.code == "config-invalid" and not error.hint:
+        import shlex
+
+        error.hint = (
+            "correct it, relctl check tells whether it is right; then again: "
+            f"relctl {shlex.join(arguments)}"
+        )
     try:
         if "--json" in arguments:
             print(json.dumps(error.as_json()))

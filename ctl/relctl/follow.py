@@ -116,5 +116,5 @@ class _Away:
         client = self._client
         raise error or UnreachableError(
             f"cannot follow {client.unit} at {client.path}: it hangs up again and again",
-            f"systemctl status {client.unit}",
+            f"relctl check; sudo systemctl status {client.unit}",
         )

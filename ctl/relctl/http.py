@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 30.0
+LOOK_AFTER = 3.0
+"""Seconds of silence before systemd is asked why: longer than a restart takes as a rule."""
+LOOK_EVERY = 0.4
+"""Seconds between two looks: a unit that starts again looks for a moment as if all were well."""
 NO_SUCH_ROUTE = "no-such-route"
 LONGEST_PATH = 107  # sun_path of Linux, without its closing zero
 
@@ -162,7 +166,7 @@ class Client:
             why = (error.strerror or str(error)).lower()
             raise UnreachableError(
                 f"cannot reach {self.unit} at {self.path}: {why}",
-                f"systemctl status {self.unit}, then sudo systemctl start {self.unit}",
+                f"relctl check; sudo systemctl start {self.unit}",
             ) from None
         return connection
 
@@ -180,9 +184,21 @@ class Client:
             content = json.dumps(body).encode()
             head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
         wire.send(head.encode() + b"\r\n" + content)
+        self._wait(wire)
         status, headers = _head(wire)
         self.version = headers.get("x-relctl-version", "")
         return status, headers
+
+    def _wait(self, wire: Wire) -> None:
+        """For the first byte. A reld that is restarted is waited for, one that cannot start is not."""
+        pause = LOOK_AFTER
+        while ((left := wire.patience) is None or left > pause) and wire.silent(pause):
+            from relctl import absent
+
+            found = absent.why(self.path, self.app)
+            if found is not None:
+                raise found
+            pause = LOOK_EVERY
 
     def _refusal(self, status: int, raw: bytes) -> CtlError:
         try:
@@ -227,7 +243,7 @@ class Client:
             why = "it hung up in the middle of its answer"
         return UnreachableError(
             f"cannot talk to {self.unit} at {self.path}: {why}",
-            f"systemctl status {self.unit}, then relctl status",
+            f"relctl check; sudo systemctl status {self.unit}",
         )
 
     def _forbidden(self) -> CtlError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,17 +14,20 @@ from urllib.parse import urlencode
 import click
 
 from relctl import __version__, asking, new_lines, quick, receipt, rollouts
+from relctl import history as past
 from relctl.cli import Call, calling, command, noted
 from relctl.errors import DONE, FAILED, CtlError, UnreachableError, UsageError
 from relctl.follow import GRACE, RETRY, all_events
 from relctl.http import Client
+from relctl.look import look_of
 from relctl.rollouts import Waiting, leaving
 from relctl.status import running
-from relctl.text import NONE, clean, local, table, took, way
+from relctl.text import NONE, clean, local, table
 from relctl.views import Lines, view
 
 CONNECTED = 1.0  # seconds; an attempt that held on for longer had found reld
 NUMBER = click.IntRange(min=1)
+NO_ROLLOUT = "no rollout so far"
 
 
 @command("status")
@@ -69,27 +73,17 @@ def watch(call: Call, number: int | None, timeout: float | None) -> int:
 def history(call: Call, limit: int) -> int:
     """The rollouts so far, newest first."""
     answer = call.client().get(f"/v1/rollouts?limit={limit}")
-    rows = [
-        (
-            rollout.get("id"),
-            rollout.get("kind") or NONE,
-            way(rollout.get("from"), rollout.get("to")),
-            (rollout.get("outcome") or "running").replace("_", " "),
-            local(rollout.get("started")),
-            took(rollout.get("started"), rollout.get("ended")),
-            rollout.get("actor") or NONE,
-            _why(rollout),
-        )
-        for rollout in answer.get("rollouts") or []
-    ]
-    head = ("ID", "KIND", "FROM → TO", "OUTCOME", "STARTED", "TOOK", "BY", "REASON")
-    _show_table(call, answer, head, rows, "no rollout so far: relctl switch RELEASE")
+    found = answer.get("rollouts") or []
+    if call.as_json:
+        click.echo(json.dumps(answer))
+    elif not found:
+        click.echo(f"{NO_ROLLOUT}: relctl switch RELEASE", err=True)
+    elif sys.stdout.isatty():
+        width = shutil.get_terminal_size((80, 24)).columns
+        click.echo("\n".join(past.fitted(found, width, look_of(sys.stdout))))
+    else:
+        click.echo("\n".join(past.plain(found)))
     return DONE
-
-
-def _why(rollout: dict[str, Any]) -> str:
-    reason = str(rollout.get("reason") or "").partition("\n")[0]
-    return "; ".join(part for part in (reason, receipt.turned_away(rollout)) if part)
 
 
 @command("releases")
@@ -114,13 +108,27 @@ def releases(call: Call) -> int:
 
 
 @command("show")
-@click.argument("number", metavar="ID", type=NUMBER)
+@click.argument("number", metavar="[ID]", type=NUMBER, required=False)
 @calling
-def show(call: Call, number: int) -> int:
-    """The receipt of rollout ID."""
-    answer = call.client().get(f"/v1/rollouts/{number}")
+def show(call: Call, number: int | None) -> int:
+    """The receipt of rollout ID, or of the last one."""
+    client = call.client()
+    if number is None:
+        number = _newest(client)
+        if not call.as_json:
+            click.echo(f"the last rollout of {client.app}: {number}", err=True)
+    answer = client.get(f"/v1/rollouts/{number}")
     click.echo(json.dumps(answer) if call.as_json else "\n".join(receipt.full(answer)))
     return DONE
+
+
+def _newest(client: Client) -> int:
+    """Of the one that runs, or of the last one. Raises CtlError: there was none."""
+    found = client.get("/v1/rollouts?limit=1").get("rollouts") or []
+    if not found:
+        message = f"cannot show the last rollout: {NO_ROLLOUT}"
+        raise CtlError(message, FAILED, "no-rollout", "relctl switch RELEASE")
+    return int(found[0]["id"])
 
 
 @command("logs")
@@ -157,8 +165,10 @@ def logs(
     asked.update({name: value for name, value in (("slot", slot), ("release", release)) if value})
     client = call.client()
     source = _following(client, asked) if follow else client.stream(_logs(asked), 30.0)
+    said_nothing = True
     with leaving("stopped following", ""):
         for line in source:
+            said_nothing = False
             if call.as_json:
                 click.echo(json.dumps(line))
                 continue
@@ -167,7 +177,13 @@ def logs(
                 said = clean(said.replace("\t", "    "))
             prefix = "" if slot else f"{line.get('slot') or NONE} {line.get('release') or NONE} | "
             click.echo(prefix + ("hook | " if line.get("hook") else "") + said)
+    if said_nothing and lines and not call.as_json:
+        click.echo(f"nothing is written there so far: {_elsewhere(release)}", err=True)
     return DONE
+
+
+def _elsewhere(release: str | None) -> str:
+    return "relctl releases names the others" if release else "relctl logs --release RELEASE"
 
 
 def _logs(asked: dict[str, str | int]) -> str:

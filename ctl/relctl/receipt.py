@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from relctl import new_lines, shadow
+from relctl import afterwards, new_lines, shadow
 from relctl.errors import DONE, FAILED, NEEDS_OPERATOR, WENT_BACK
 from relctl.status import against
 from relctl.text import NONE, clean, duration, labelled, local, paragraph, table, took, way
@@ -14,6 +14,7 @@ LOG_LINES = 5
 """Lines of the candidate's log at the end of a rollout; `show` has all that were kept."""
 TOLD = (
     *("verdict", "sentence", "known", "errors", "slowness", "odds", "observed", "share", "log"),
+    "excerpt",
 )
 """What of the evidence has a line, or a part of one, of its own."""
 
@@ -48,9 +49,9 @@ def exit_code_of_turning_back(receipt: dict[str, Any]) -> int:
 
 def lines(receipt: dict[str, Any]) -> list[str]:
     """The few lines at the end of a rollout."""
-    return labelled(_pairs(receipt, log_lines=LOG_LINES)) + [
-        clean(note) for note in receipt.get("notes") or []
-    ]
+    pairs = _pairs(receipt, log_lines=LOG_LINES)
+    pairs.append(("next", afterwards.next_words(receipt, shown=False)))
+    return labelled(pairs) + [clean(note) for note in receipt.get("notes") or []]
 
 
 def full(receipt: dict[str, Any]) -> list[str]:
@@ -62,6 +63,7 @@ def full(receipt: dict[str, Any]) -> list[str]:
     for key, value in evidence.items():
         if key not in TOLD:
             pairs.append((f"evidence {clean(key)}", _plain(value)))
+    pairs.append(("next", afterwards.next_words(receipt, shown=True)))
     shown = labelled(pairs)
     phases = [phase for phase in receipt.get("phases") or [] if isinstance(phase, dict)]
     if phases:
@@ -116,8 +118,7 @@ def _why(
     reason, said = paragraph(receipt.get("reason") or ""), clean(evidence.get("sentence") or "")
     share = f"at {clean(evidence['share'])} %: " if evidence.get("share") else ""
     observed, known = (clean(evidence.get(key) or "") for key in ("observed", "known"))
-    lines_ = evidence.get("log")
-    log = [str(line) for line in lines_] if isinstance(lines_, list) else []
+    log = _log(evidence, reason)
     return [
         ("reason", f"{share}{reason}" if reason else ""),
         ("verdict", said if said not in reason and said not in observed else ""),
@@ -125,6 +126,24 @@ def _why(
         ("known", known if receipt.get("unproven") or log_lines is None else ""),
         ("its log", paragraph("\n".join(log if log_lines is None else log[-log_lines:]))),
     ]
+
+
+def _log(evidence: dict[str, Any], reason: str) -> list[str]:
+    """What the candidate wrote at last and the reason does not say already."""
+    found = evidence.get("excerpt", evidence.get("log"))
+    written = [str(line) for line in found] if isinstance(found, list) else []
+    first, *more = [_uncounted(line.strip()) for line in reason.split("\n")]
+    return [
+        line
+        for line in written
+        if (bare := _uncounted(line)) not in (first, *more) and not first.endswith(f": {bare}")
+    ]
+
+
+def _uncounted(line: str) -> str:
+    """Without the `3 × ` of what was written more than once; of a reason's first line its end."""
+    count, times, text = line.partition(" × ")
+    return text if times and count.rpartition(": ")[2].isdecimal() else line
 
 
 def _approved(receipt: dict[str, Any]) -> str:
@@ -157,9 +176,15 @@ def _requests(slots: dict[str, Any]) -> str:
         saved = int(_mapping(counted).get("saved") or 0)
         by_shield = f", {saved} saved by the shield" if saved else ""
         parts.append(
-            f"{clean(color)} {total}, {errors} error{'' if errors == 1 else 's'}{by_shield}"
+            f"{_slot(color, counted)} {total}, {errors} error{'' if errors == 1 else 's'}{by_shield}"
         )
     return " · ".join(parts)
+
+
+def _slot(color: str, counted: Any) -> str:
+    """By its release, where that is known: nobody remembers which one was which colour."""
+    release = _mapping(counted).get("release")
+    return f"{clean(release)} ({clean(color)})" if release else clean(color)
 
 
 def turned_away(account: dict[str, Any]) -> str:

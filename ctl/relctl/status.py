@@ -184,22 +184,45 @@ def _instance(instance: dict[str, Any]) -> str:
     return f"{state}, adopted" if instance.get("adopted") else state
 
 
+def can(status: dict[str, Any], command: str) -> bool:
+    """Whether reld would not refuse it now; an older reld does not say, and is asked by typing it."""
+    known = status.get("can")
+    return command in known if isinstance(known, list) else True
+
+
 def next_words(status: dict[str, Any]) -> str:
-    """What to type now."""
+    """What to type now: nothing that would be refused."""
     rollout = running(status)
     if rollout is not None:
         number = rollout.get("id")
+        abort = [f"relctl abort {number}"] if can(status, "abort") else []
         if rollout.get("approval") == "awaited":
-            return f"relctl approve {number} (another person) · relctl abort {number}"
-        if isinstance(asks := rollout.get("asks"), dict):
+            words = [f"relctl approve {number} (another person)", *abort]
+        elif isinstance(asks := rollout.get("asks"), dict):
             whose = " (an approver)" if asks.get("of") == "approver" else ""
-            return f"relctl promote {number}{whose} · relctl abort {number}"
-        steer = "resume" if rollout.get("paused") else "pause"
-        return f"relctl watch {number} · relctl {steer} · relctl abort {number}"
+            words = [f"relctl promote {number}{whose}", *abort]
+        else:
+            steer = "resume" if rollout.get("paused") else "pause"
+            steers = [f"relctl {steer}"] if can(status, steer) else []
+            words = [f"relctl watch {number}", *steers, *abort]
+        return " · ".join(words)
     if status.get("maintenance"):
         return "relctl maintenance off"
+    back = ["relctl rollback"] if can(status, "rollback") else []
     if status.get("degraded"):
-        return "relctl history · relctl logs · relctl rollback"
+        logs = ["relctl logs"] if status.get("live") else []
+        return " · ".join(["relctl history", *logs, *back])
     if not status.get("live"):
-        return "relctl switch RELEASE · relctl start"
-    return "relctl switch RELEASE · relctl rollback · relctl history"
+        return "relctl switch RELEASE" + (" · relctl start" if can(status, "start") else "")
+    return " · ".join(["relctl switch RELEASE", *back, "relctl history"])
+
+
+def headline(status: dict[str, Any]) -> str:
+    """The present state in one line."""
+    rollout = running(status)
+    if rollout is not None:
+        said = f"rollout {_rollout(rollout)}"
+        return f"{said}, waiting: {clean(rollout['waiting'])}" if rollout.get("waiting") else said
+    live = status.get("live")
+    said = f"{clean(status.get('release'))} ({clean(live)}) is live" if live else "nothing is live"
+    return f"{said}; degraded: {clean(status['degraded'])}" if status.get("degraded") else said

@@ -34,7 +34,7 @@ def findings(socket: str, app: str, error: CtlError) -> list[Finding]:
     if (
         os.path.dirname(os.path.dirname(socket)) == find.RUN
     ):  # elsewhere the name of a directory is no app's
-        found += _config(app)
+        found += config(app)
     return found
 
 
@@ -69,7 +69,7 @@ def _unit(app: str, error: CtlError) -> list[Finding]:
     if not now:
         return [finding("reld", "error", error.message, error.hint)]
     start = f"sudo systemctl enable --now {unit}"
-    journal = f"journalctl -u {unit} -n 50"
+    journal = f"sudo journalctl -u {unit} -n 50"
     if now.get("LoadState") == "not-found":
         text = f"there is no unit {unit}: relctl is not installed as a package"
         return [finding("reld", "error", text, "sudo apt install ./relctl_*_all.deb")]
@@ -116,7 +116,8 @@ def _goes_on(runtime: str, app: str) -> list[Finding]:
     return []
 
 
-def _config(app: str) -> list[Finding]:
+def config(app: str) -> list[Finding]:
+    """What reld itself says of the app's config file."""
     path = os.path.join(find.ETC, f"{app}.toml")
     if not os.path.exists(path):
         text = f"there is no {path}"

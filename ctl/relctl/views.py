@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from relctl import plan
 from relctl.receipt import lines
+from relctl.status import headline, running
 from relctl.text import clean
 
 
@@ -87,7 +88,13 @@ class Lines:
     query = ""
     silence: float | None = None
 
+    def __init__(self) -> None:
+        self._begun = False
+
     def event(self, event: dict[str, Any]) -> None:
+        begun, self._begun = self._begun, True
+        if event.get("event") == "status" and not begun:
+            self._present(event)
         if event.get("event") in ("status", "progress"):
             return
         name = clean(event.get("event") or "event")
@@ -110,6 +117,15 @@ class Lines:
 
     def close(self) -> None:
         pass
+
+    def _present(self, event: dict[str, Any]) -> None:
+        """Who begins to watch is told what is so, before anything happens."""
+        status, number = event.get("status"), event.get("rollout")
+        if not isinstance(status, dict):
+            return
+        rollout = running(status)
+        if number is None or (rollout is not None and rollout.get("id") == number):
+            self._print(event.get("time"), headline(status))
 
     def _print(self, moment: Any, text: str) -> None:
         if not isinstance(moment, str):

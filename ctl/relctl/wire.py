@@ -20,6 +20,30 @@ class Wire:
         self._idle = idle
         self._until = until
         self._buffer = b""
+        self._waited = 0.0
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds that are left to wait for the next byte; None: for ever."""
+        left = None if self._until is None else self._until - time.monotonic()
+        idle = None if self._idle is None else self._idle - self._waited
+        if left is None or idle is None:
+            return idle if left is None else left
+        return min(left, idle)
+
+    def silent(self, seconds: float) -> bool:
+        """Whether nothing comes for so long, which is not more than `patience`; nothing is taken.
+
+        Raises OSError, LostError.
+        """
+        self._connection.settimeout(seconds)
+        try:
+            self._ready(seconds)
+            self._connection.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            self._waited += seconds
+            return True
+        return False
 
     def send(self, data: bytes) -> None:
         self._connection.sendall(data)
@@ -50,16 +74,17 @@ class Wire:
         return data[:most]
 
     def _receive(self) -> bytes:
-        patience = self._idle
-        if self._until is not None:
-            left = self._until - time.monotonic()
-            if left <= 0:
-                raise WaitOverError
-            patience = left if patience is None else min(left, patience)
+        if self._until is not None and time.monotonic() >= self._until:
+            raise WaitOverError
+        patience = self.patience
+        if patience is not None:
+            patience = max(patience, 0.001)  # 0 would mean: do not wait
         self._connection.settimeout(patience)
         try:
             self._ready(patience)
-            return self._connection.recv(65536)
+            data = self._connection.recv(65536)
+            self._waited = 0.0
+            return data
         except TimeoutError:
             if self._until is not None and time.monotonic() >= self._until:
                 raise WaitOverError from None

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from reld.api.status import degraded
 from reld.api.summary import summary
+from reld.core import approval
 from reld.core.instances import BACKOFF_FIRST
 from reld.core.model import Instance, Outcome, Rollout, Slot, State
 from reld.journal import NOTICE, About, about
@@ -26,6 +27,7 @@ class Alert(StrEnum):
     DEGRADED = "2e05db2cce7d4e75ae77fe98d0e9e1f8"
     RECOVERED = "08aa2e0a7f4a40a09323598adaea473c"
     NEEDS_OPERATOR = "9e1d632e6f0540828531c9a5450a0e12"
+    NEEDS_APPROVAL = "7485ca523172475a8058dc75be0b38c5"
     CRASH_LOOP = "52cbd70a0f7a409f8a0b71cedf396fd0"
     COPY_OUT = "64f271e899f3457b96d1834d6c2af62e"
     REBOOTED = "5c8ed1c5ebb34c0e9687d772f07ba87a"
@@ -43,6 +45,7 @@ _LEVELS = {
     Alert.DEGRADED: logging.WARNING,
     Alert.RECOVERED: NOTICE,
     Alert.NEEDS_OPERATOR: logging.ERROR,
+    Alert.NEEDS_APPROVAL: NOTICE,
     Alert.CRASH_LOOP: logging.ERROR,
     Alert.COPY_OUT: logging.WARNING,
     Alert.REBOOTED: logging.WARNING,
@@ -96,8 +99,7 @@ def raised(before: State, after: State, damage: str = "") -> list[Raised]:
         by = f", {new.actor}" if new.actor else ""
         found.append(Raised(Alert.BEGAN, f"rollout {new.id} began: {new.kind} {way}{by}", new))
     if new is not None and waits_for_a_person(new) and not (old and waits_for_a_person(old)):
-        told = f"rollout {new.id} needs an operator: {new.waiting}"
-        found.append(Raised(Alert.NEEDS_OPERATOR, told, new))
+        found.append(_asked(new))
     was, now = _wrong(before, damage), _wrong(after, damage)
     if now and not was:
         found.append(Raised(Alert.DEGRADED, f"degraded: {now}", new))
@@ -105,6 +107,16 @@ def raised(before: State, after: State, damage: str = "") -> list[Raised]:
         found.append(Raised(Alert.RECOVERED, "not degraded any more", new))
     found += _crash_loops(before, after)
     return found if now else [*found, *_copies_out(before, after)]
+
+
+def _asked(rollout: Rollout) -> Raised:
+    """To be approved is how it was meant to go; whatever else a person is needed for is trouble."""
+    if not rollout.asked and rollout.waiting != approval.wanted(rollout):
+        told = f"rollout {rollout.id} needs an operator: {rollout.waiting}"
+        return Raised(Alert.NEEDS_OPERATOR, told, rollout)
+    gives_up = f"relctl abort {rollout.id} gives it up"
+    told = f"rollout {rollout.id} ({rollout.to}) waits for {rollout.waiting}; {gives_up}"
+    return Raised(Alert.NEEDS_APPROVAL, told, rollout)
 
 
 def _crash_loops(before: State, after: State) -> list[Raised]:

@@ -17,6 +17,8 @@ _COMMAND = (
     'a list of the program and its arguments, such as ["/usr/local/bin/tell", "--team", "ops"]'
 )
 _HEADERS = 'a table of names and texts, such as { Authorization = "Bearer …" }'
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*")
+"""A name, or an IPv6 address: what else stands there is understood by each program in its own way."""
 _ON = f"a list of some of {', '.join(EVENTS)}"
 _MOST_HEADERS = 20
 _OURS = {"content-type", "content-length", "host", "user-agent", "x-relctl-signature"}
@@ -31,7 +33,8 @@ def url(value: Any) -> str:
         port = found.port
     except ValueError:
         raise WrongError("is no address", _URL) from None
-    if found.scheme not in ("http", "https") or not found.hostname or port == 0:
+    host = _HOST.fullmatch(found.hostname or "")
+    if found.scheme not in ("http", "https") or host is None or port == 0:
         raise WrongError("is no http or https address", _URL)
     if found.username is not None or found.password is not None:
         raise WrongError("has a user in it", "headers = { Authorization = … } instead")

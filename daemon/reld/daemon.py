@@ -264,6 +264,7 @@ async def _run(config: Config, places: Places, store: Store, keeps: Keeping) -> 
         ahead=ahead,
         doctor=doctor,
         outside=outgoing,
+        check_ejection=releases.eject.check,
     )
     audit = Audit(store)
     unpacking = Unpacking(state, engine.until, lambda: snapshots.config, todays, keeps.launcher)

@@ -82,6 +82,18 @@ def forth(kind: Kind, from_: str, to: str, policy: Policy, rate: float | None) -
     }
 
 
+def gates_left_out(
+    plan: dict[str, Any], configured: Policy, policy: Policy, options: Options
+) -> str:
+    """One sentence about the gates of the config that `--steps` or `--now` leave out; "" = none."""
+    gone = agreement.left_out(configured, policy)
+    gated = plan.get("from") and plan.get("watch") and plan.get("strategy") != STOP_FIRST
+    if not gone or not gated:
+        return ""
+    by = "--now" if options.now else "--steps"
+    return f"{by} leaves out where the config has a person agree: {agreement.places(gone)}"
+
+
 def _workers(policy: Policy) -> str:
     return ", ".join(
         f"{w.instances} × {w.name} ({w.handover})"

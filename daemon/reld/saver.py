@@ -13,6 +13,7 @@ from reld.api.receipt import receipt
 from reld.api.service import Vitals
 from reld.clock import boottime, offset
 from reld.core.model import Color, Counts, Kind, Outcome, Rollout, State
+from reld.excerpt import excerpt
 from reld.newlines.news import News
 from reld.processes.journal import Journal
 from reld.store.database import Store
@@ -108,7 +109,7 @@ class StateSaver:
         if rollout.outcome is not Outcome.DONE and rollout.to:
             journal = Journal(self._notes.get("app", ""))
             tail = log_lines.last_of(self._logs_at, journal, rollout, LOG_LINES)
-            told["evidence"] = {**told["evidence"], "log": tail}
+            told["evidence"] = {**told["evidence"], "log": tail, "excerpt": excerpt(tail)}
         if rollout.outcome is Outcome.DONE:
             told["notes"] = self._next(rollout)
         return RolloutRow.of(told)

@@ -42,6 +42,7 @@ from reld.core import approval as approvals
 from reld.core import commands as c
 from reld.core.events import StoreTrouble
 from reld.core.model import Color, Followed, Kind, Outcome, Phase, Rollout, State
+from reld.core.policy import Policy
 from reld.doctor.doctor import Doctor
 from reld.engine import Engine
 from reld.errors import (
@@ -59,7 +60,7 @@ from reld.metrics.page import page
 from reld.narrate import narrate
 from reld.newlines.news import News
 from reld.outside import Outside
-from reld.plain_units import plain_units
+from reld.plain_units import PlainUnits, plain_units
 from reld.processes.journal import Journal
 from reld.reading import reading
 from reld.refusing import refused, with_age
@@ -107,6 +108,7 @@ class EngineService:
         doctor: Doctor | None = None,
         outside: Outside | None = None,
         book: Book | None = None,
+        check_ejection: Callable[[str, PlainUnits, tuple[int, ...]], None] | None = None,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -125,6 +127,7 @@ class EngineService:
         self._doctor = doctor
         self._outside = outside
         self._book = book
+        self._check_ejection = check_ejection
         self._telling: set[asyncio.Task[None]] = set()
         engine.watch(self._tell_readers)
 
@@ -265,7 +268,7 @@ class EngineService:
             on_duty=options.on_duty,
             follow=follow,
             **ejecting.where(kind, options, config),
-            **rehearsing.wish(kind, options, settings.policy(config), iso(boottime() + offset())),
+            **self._rehearsal(kind, options, settings.policy(config)),
         )
         if options.supersede and not options.dry_run:
             await self._supersede(begin, caller)
@@ -281,8 +284,11 @@ class EngineService:
         if refusal is not None:
             raise refused(with_age(refusal, self.state().rollout, boottime()))
         plan = self._plan(begin, options)
+        gone = plans.gates_left_out(plan, settings.policy(config), begin.policy, options)
+        if gone:
+            plan = {**plan, "text": [*plan["text"], gone], "watch": [gone, *plan["watch"]]}
         if kind is Kind.EJECT:
-            plan["text"] = await self._ejection(begin, config)
+            plan["text"] = await self._ejection(begin, config, dry_run=options.dry_run)
         if options.dry_run:
             return {"id": None, "plan": plan}
         self._snapshots.config = config
@@ -292,7 +298,13 @@ class EngineService:
         await self._on_disk()
         return {"id": running.id, "attached": False, "already": False, "plan": plan}
 
-    async def _ejection(self, begin: c.Begin, config: settings.Config) -> list[str]:
+    def _rehearsal(self, kind: Kind, options: Options, policy: Policy) -> dict[str, Any]:
+        live = self.state().slot(self.state().live)
+        return rehearsing.wish(kind, options, policy, iso(boottime() + offset()), live)
+
+    async def _ejection(
+        self, begin: c.Begin, config: settings.Config, *, dry_run: bool
+    ) -> list[str]:
         """What will be written, moved and left to do. Raises Refused, PrepareError."""
         why = why_impossible()
         live = self.state().slot(self.state().live)
@@ -302,6 +314,8 @@ class EngineService:
         ports = tuple(range(begin.port, begin.port + len(live.instances)))
         app, color = self.state().app, live.color.other
         units = await asyncio.to_thread(plain_units, snapshot, app, color, begin.unit, ports)
+        if dry_run and self._check_ejection is not None:  # what the real one finds a bit later
+            await asyncio.to_thread(self._check_ejection, begin.unit, units, ports)
         return ejecting.plan_lines(begin.unit, units, ports, live.release, config.gate.listen)
 
     async def _prove_store(self, kind: Kind) -> None:
@@ -425,7 +439,7 @@ class EngineService:
         from_ = live.release if live is not None else ""
         to = c.release_of(state, begin)
         if begin.rehearsal is not None:
-            return rehearsing.plan(to, begin.policy, begin.rehearsal)
+            return rehearsing.plan(to, begin.policy, begin.rehearsal, options, live)
         if stop_first.chosen(begin.kind, begin.policy, live):
             return plans.in_turn(begin.kind, from_, to, begin.policy, state.away, options)
         return plans.forth(begin.kind, from_, to, begin.policy, self._rate())

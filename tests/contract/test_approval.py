@@ -203,3 +203,19 @@ async def test_without_approvers_who_began_agrees(reld: Reld) -> None:
     number = asked(reld, ALICE_AS_ROOT, approvers="[]")
     await reld.service.steer(promoted(number), ALICE_AS_ROOT)
     assert [one.by for one in reld.rollout.agreed] == ["alice (as root)"]
+
+
+async def test_a_switch_that_leaves_the_gates_of_the_config_out_says_so_before_it_begins(
+    reld: Reld,
+) -> None:
+    reld.engine.state = steady().state
+    text = reld.config.read_text()
+    reld.config.write_text(f'{text}[rollout]\nsteps = [5, "approve", 100]\n')
+    said = "--now leaves out where the config has a person agree: after 5 %"
+    now = replace(SWITCH, options=Options(now=True, dry_run=True))
+    plan = (await reld.service.begin(now, ALICE))["plan"]
+    assert plan["watch"][0] == said
+    assert said in plan["text"]
+    as_configured = replace(SWITCH, options=Options(dry_run=True))
+    plan = (await reld.service.begin(as_configured, ALICE))["plan"]
+    assert not any("leaves out" in line for line in plan["text"] + plan["watch"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 
 import pytest
 
@@ -374,7 +375,6 @@ def test_the_only_app_is_found(monkeypatch, reld):
         "rollback ../x",
         "rollback v1 --offline",
         "show x",
-        "show",
         "logs red",
         "logs blue --new",
         "logs --new red",
@@ -562,3 +562,84 @@ def test_eject_says_where_and_shows_what_is_left_to_type(reld, capsys):
     assert reld.asked("POST", "/v1/rollouts") == [asked]
     assert left[0] in capsys.readouterr().out
     assert main(["eject", "--port", "0"]) == 2
+
+
+def test_show_without_a_number_is_the_last_rollout_and_says_which(reld, capsys):
+    reld.answer("GET", "/v1/rollouts", {"rollouts": [receipt()]})
+    reld.answer("GET", "/v1/rollouts/42", receipt())
+    assert main(["show"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("rollout 42")
+    assert said.err == "the last rollout of web: 42\n"
+    assert reld.asked("GET", "/v1/rollouts") == [{"limit": "1"}]
+    assert main(["show", "--json"]) == 0
+    said = capsys.readouterr()
+    assert (objects(said.out), said.err) == ([receipt()], "")
+
+
+def test_show_where_nothing_was_rolled_out_says_what_to_type(reld, capsys):
+    reld.answer("GET", "/v1/rollouts", {"rollouts": []})
+    assert main(["show"]) == 1
+    assert capsys.readouterr().err == (
+        "relctl: cannot show the last rollout: no rollout so far\n  next: relctl switch RELEASE\n"
+    )
+
+
+def test_logs_that_are_empty_say_so_beside_the_data(reld, capsys):
+    reld.stream("/v1/logs", [])
+    assert main(["logs"]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "nothing is written there so far: relctl logs --release RELEASE\n"
+    assert main(["logs", "--json"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("line", ["switch v2 --now --note 'a b'", "plan v2", "restart"])
+def test_a_broken_config_names_the_check_and_the_command_to_repeat(reld, capsys, line):
+    wrong = (
+        "/etc/relctl/web.toml:3: app.comand: no such key\n/etc/relctl/web.toml:7: expected a number"
+    )
+    error = {"code": "config-invalid", "exit": 8, "message": wrong, "hint": ""}
+    for path in ("/v1/rollouts", "/v1/plan"):
+        reld.answer("POST", path, {"error": error}, 409)
+    assert main(shlex.split(line)) == 8
+    assert capsys.readouterr().err == (
+        f"relctl: {wrong}\n"
+        f"  next: correct it, relctl check tells whether it is right; then again: relctl {line}\n"
+    )
+    assert main([*shlex.split(line), "--json"]) == 8
+    hint = objects(capsys.readouterr().out)[0]["error"]["hint"]
+    assert hint.endswith(f"then again: relctl {line} --json")
+
+
+def test_a_watch_in_a_pipe_begins_with_what_is_so(reld, capsys):
+    reld.status = rolling()
+    reld.stream("/v1/events", [event("status", status=rolling()), phase("baking", 100), result()])
+    assert main(["watch"]) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first == (
+        "2026-11-23T11:00:00.123Z rollout 42 switch v1 → v2 by alice: shifting, 25 %, "
+        "about 1 min 12 s left"
+    )
+    assert second.endswith("baking begins")
+
+
+def test_a_watch_at_rest_begins_with_what_is_live(reld, capsys):
+    first = {**event("status", status=status()), "rollout": None}
+    reld.stream("/v1/events", [first, {**event("instance", "one is ready"), "rollout": None}])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("relctl.follow.GRACE", 0.0)
+        assert main(["watch"]) == 5
+        assert capsys.readouterr().out.splitlines()[0].endswith("Z v1 (blue) is live")
+        assert main(["watch", "--json"]) == 5
+    assert objects(capsys.readouterr().out)[0] == first
+
+
+def test_a_switch_and_a_watch_of_what_is_over_are_not_told_what_is_so(reld, capsys):
+    reld.rollout(42, [event("status", status=rolling("preparing")), result()])
+    assert main(["switch", "v2"]) == 0
+    assert "preparing" not in capsys.readouterr().out.partition("rollout 42  ")[0]
+    reld.stream("/v1/events", [event("status", status=status()), result()])
+    assert main(["watch", "42"]) == 0
+    assert "is live" not in capsys.readouterr().out

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shlex
 import shutil
 import subprocess
 
@@ -105,6 +107,25 @@ def test_it_writes_once_and_never_over_anything(machine, shop, capsys):
     path.symlink_to(machine / "elsewhere")
     assert init(machine, "shop", "--write") == 1
     assert not (machine / "elsewhere").exists()
+
+
+def test_a_full_disk_leaves_no_half_of_a_config(machine, shop, capsys, monkeypatch):
+    def full(_handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        assert init(machine, "shop", "--write") == 1
+    assert "no space left on device" in capsys.readouterr().err
+    assert init(machine, "shop", "--write") == 0
+
+
+def test_a_path_in_what_is_to_be_typed_is_one_word_of_it(machine, capsys):
+    odd = machine / "my shop; reboot"
+    odd.mkdir()
+    assert init(machine, "web", "--directory", str(odd)) == 0
+    (copy,) = (line for line in capsys.readouterr().err.splitlines() if "cp -a" in line)
+    assert shlex.split(copy) == ["sudo", "cp", "-a", str(odd), "/srv/web/releases/v1"]
 
 
 def test_two_apps_behind_one_nginx_are_told_apart(machine, shop, capsys):

@@ -326,3 +326,17 @@ def test_the_outlook_a_verdict_and_a_skipped_step_stay_on_the_terminal(reld):
     for text in ("skipped 5 %: at 0.02 req/s", said, "the shield is off"):
         assert lines.count(f"  {text}") == 1
     assert "  v2 has 25 %" not in lines
+
+
+def test_a_history_fits_the_terminal_and_is_whole_in_a_pipe(reld):
+    reason = "v2 failed 7 of 140 requests (5.0 %), v1 3 of 2660 (0.1 %); once in 52000 releases"
+    reld.answer("GET", "/v1/rollouts", {"rollouts": [api.receipt("rolled_back", reason=reason)]})
+    code, terminal = on_a_terminal(reld, "history", LANG="C", LC_ALL="C")
+    assert code == 0
+    head, row, why = (line for line in terminal.all_lines if line)
+    assert head.startswith("ID  KIND    FROM -> TO")
+    assert "v1 -> v2    rolled back" in row
+    assert why.startswith("    v2 failed 7 of 140 requests (5.0 %)")
+    assert why.endswith("...")
+    with relctl(reld, "history") as process:
+        assert reason in process.communicate(timeout=30)[0]

@@ -14,14 +14,16 @@ import pytest
 
 from relctl.setup import look, running
 from reld import config_file
+from reld.aside import HangsError
 from reld.config import Releases
 from reld.doctor import examine
 from reld.doctor.doctor import Doctor
 from reld.doctor.examine import _bounded, _listens
 from reld.doctor.finding import Area, Level
+from reld.doctor.gather import app as asked_app
 from reld.doctor.gather import machine, rights
-from reld.doctor.gather.aside import HangsError
 from reld.errors import StoreError
+from reld.probes.spec import Result
 from reld.processes import ports
 from tests.apps.running import KNOBS_PY, knobs_app
 from tests.site import Site
@@ -155,6 +157,15 @@ async def test_what_cannot_be_looked_at_is_a_finding_and_hides_no_other(trouble,
 
     (one,) = await _bounded(Area.HOST, look)
     assert (one.level, words in one.text, bool(one.mend)) == (Level.WARNING, True, True)
+
+
+async def test_a_slow_endpoint_is_not_asked_as_often_as_a_fast_one(monkeypatch):
+    async def answered(spec, address):
+        return Result(ok=True, detail="", seconds=0.45)
+
+    monkeypatch.setattr(asked_app, "probe", answered)
+    asked = await asked_app._ask("127.0.0.1:1", "/ready", "localhost")
+    assert asked.times == (0.45, 0.45)
 
 
 async def test_an_area_that_takes_too_long_is_left(monkeypatch):

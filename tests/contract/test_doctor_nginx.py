@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from reld.doctor.gather import site
-from tests.rig import environment
+from tests.rig import environment, wait_for
 from tests.site import Site
 
 HEAD = "pid {place}/pid;\nerror_log {place}/error.log;\nevents {{ }}\n"
@@ -86,6 +88,36 @@ def test_an_nginx_that_runs_is_found_by_its_master(lay):
         found, _ = site.read()
         mine = [one for one in found if one.file.startswith(str(running.prefix))]
         assert [one.addresses for one in mine] == [("127.0.0.1:4321",)] * 3
+
+
+def test_what_another_user_calls_an_nginx_is_none(lay):
+    main = lay({"nginx.conf": HEAD})
+    command = ["exec", "-a", f"'nginx: master process nginx -c {main}'", "sleep", "60"]
+    user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+    with subprocess.Popen(["bash", "-c", " ".join(command)], cwd="/", **user) as running:
+        try:
+            title = Path(f"/proc/{running.pid}/cmdline")
+            wait_for(lambda: title.read_bytes().startswith(b"nginx: master"), 30, "it never runs")
+            assert main not in site.configs()
+        finally:
+            running.kill()
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(lay, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    found, why_not = site.read(
+        (lay({"nginx.conf": "http {{ include {place}/pipe; " + PLAIN + " }}"}),)
+    )
+    assert (len(found), why_not) == (1, f"cannot read {tmp_path}/pipe: no regular file")
+
+
+def test_a_mountain_of_files_is_read_as_far_as_it_is_bearable(lay, tmp_path, monkeypatch):
+    monkeypatch.setattr(site, "ALL", 2000)
+    main = lay(
+        {"nginx.conf": "include {place}/many/*;", **{f"many/{n}": "#" * 900 for n in range(9)}}
+    )
+    files, _ = site.files_of(main)
+    assert sum(map(len, files.values())) == 2000
 
 
 def test_reld_tells_relctl_what_it_reads(lay):

@@ -221,7 +221,7 @@ async def test_the_unit_that_does_not_start_says_what_nginx_said(monkeypatch):
         monkeypatch.setattr(command, "run", systemctl)
         with pytest.raises(GateError, match="cannot start the gate: 1#1: no luck today") as caught:
             start.start(gate.settings)
-        assert "journalctl -u relctl-gate@web.service" in caught.value.hint
+        assert "sudo journalctl -u relctl-gate@web.service" in caught.value.hint
 
 
 async def test_a_unit_that_started_nothing_is_told(monkeypatch):
@@ -230,7 +230,7 @@ async def test_a_unit_that_started_nothing_is_told(monkeypatch):
         monkeypatch.setattr(start, "_UP_WITHIN", 0.05)
         with pytest.raises(GateError, match="no master within") as caught:
             start.start(gate.settings)
-        assert caught.value.hint == "systemctl status relctl-gate@web.service"
+        assert caught.value.hint == "sudo systemctl status relctl-gate@web.service"
 
 
 async def test_a_gate_of_the_unit_is_asked_of_systemd_and_its_orphans_are_counted(monkeypatch):

@@ -13,7 +13,7 @@ import logging
 import sys
 import time
 
-PARTS = ("config", "log", "state", "sites", "api")
+PARTS = ("config", "log", "state", "sites", "lines", "projects", "strangers", "api")
 _MODULES = {"log": "request_log"}
 
 
@@ -29,11 +29,11 @@ def main() -> int:
         module = importlib.import_module(f"tests.fuzz.{_MODULES.get(part, part)}")
         began = time.monotonic()
         counted = module.run(asked.inputs, asked.seed)
-        print(f"{part:<7} {counted}, {time.monotonic() - began:.0f} s", flush=True)
+        print(f"{part:<9} {counted}, {time.monotonic() - began:.0f} s", flush=True)
         for bug in counted.bugs:
             print(f"    {bug[:2000]}", file=sys.stderr)
         inputs, bugs = inputs + counted.inputs, bugs + len(counted.bugs)
-    print(f"in all  {inputs} inputs, {bugs} bugs, seed {asked.seed}")
+    print(f"in all    {inputs} inputs, {bugs} bugs, seed {asked.seed}")
     return 1 if bugs else 0
 
 

@@ -10,6 +10,9 @@ def test_it_waits_after_the_step_until_somebody_agrees() -> None:
         rig.live_v1("v2")
         plan = rig.relctl("switch", "v2", "--dry-run")
         assert "5 -> approve -> 50 -> 100 %" in plan.out.replace("→", "->")
+        ahead = rig.relctl("plan", "v2", "--now", "--json").json
+        gone = "--now leaves out where the config has a person agree: after 5 %"
+        assert ahead["warnings"] == [gone]
         begun = rig.relctl("switch", "v2", "--on-duty", "anna", "--no-wait")
         assert begun.code == 0, begun.text
         shown = rig.wait_status(lambda s: s["rollout"] and s["rollout"]["asks"])["rollout"]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
 
 import pytest
 
-from reld.doctor.gather import aside as asides
-from reld.doctor.gather.aside import HangsError, aside
+from reld import aside as asides
+from reld.aside import HangsError, aside
 from tests.rig import FAST, Rig, fast, wait_for
 from tests.site import Site
 
@@ -107,6 +108,23 @@ async def test_what_hangs_is_left_alone_the_next_time() -> None:
     stuck.set()
     asides._hanging["a dead disk"].join(10)
     assert await aside("a dead disk", lambda: 7, 10.0) == 7
+
+
+async def test_what_nobody_waits_for_any_more_is_not_begun_again_beside_itself() -> None:
+    stuck, begun = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def work() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        stuck.wait(60)
+
+    asked = asyncio.create_task(aside("a slow disk", work, 60.0))
+    await asyncio.wait_for(begun.wait(), 30)
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    with pytest.raises(HangsError):
+        await aside("a slow disk", work, 60.0)
+    stuck.set()
 
 
 async def test_what_fails_aside_fails_here() -> None:

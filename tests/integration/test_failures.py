@@ -36,7 +36,9 @@ def test_a_release_that_is_never_ready_is_refused_with_everything_that_helps() -
         rig.live_v1()
         rig.release("v2", never_ready=True)
         answer = rig.relctl("switch", "v2")
-        refused(rig, answer, "not ready after 1.5 s", "503", '"ready": false', "v2 listens on")
+        refused(rig, answer, "not ready after 1.5 s", "503", "ready: false", "v2 listens on")
+        assert "once it is mended: relctl switch v2" in answer.out
+        assert rig.relctl("status").out.endswith("next: relctl switch RELEASE · relctl history\n")
         again = rig.relctl("switch", "v2", "--json")
         assert again.code == 1
         assert again.json["outcome"] == "failed"

@@ -61,6 +61,25 @@ def test_steps_that_are_typed_bring_their_own_gates():
     assert plans.with_options(policy, Options(now=True)).approve_after == ()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (Options(now=True), "--now leaves out where the config has a person agree: after 5 % and before the bake"),
+        (Options(steps=(5, "approve", 100)), "--steps leaves out where the config has a person agree: before the bake"),
+        (Options(bake=1.0), ""),
+    ],
+)  # fmt: skip
+def test_gates_of_the_config_that_typed_steps_leave_out_are_told(options, said):
+    configured = Policy(steps=(5, 50, 100), approve_after=(5, 100))
+    policy = plans.with_options(configured, options)
+    plan = plans.forth(Kind.SWITCH, "v1", "v2", policy, 10.0)
+    assert plans.gates_left_out(plan, configured, policy, options) == said
+    first = plans.forth(Kind.SWITCH, "", "v2", policy, None)
+    assert plans.gates_left_out(first, configured, policy, options) == ""
+    in_turn = plans.in_turn(Kind.SWITCH, "v1", "v2", policy, 3.0, options)
+    assert plans.gates_left_out(in_turn, configured, policy, options) == ""
+
+
 def test_the_plan_says_where_it_will_wait():
     policy = Policy(steps=(5, 50, 100), approve_after=(0, 5, 100))
     made = plans.forth(Kind.SWITCH, "v1", "v2", policy, 10.0)

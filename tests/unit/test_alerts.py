@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from reld.alerts import Alert, raised
-from reld.core.commands import Abort
+from reld.core.commands import Abort, Begin
 from reld.core.model import Color, Gate, Kind, Loaded, Phase, Routing, State, Target
-from tests.unit.core_driver import Driver
+from reld.journal import NOTICE
+from tests.unit.core_driver import POLICY, Driver
 
 
 class Watched(Driver):
@@ -94,3 +97,38 @@ def test_a_copy_that_is_out_of_the_gate_is_told_though_nothing_died():
     assert told.alert is Alert.COPY_OUT
     assert told.text == "127.0.0.1:1 of v1 gets no requests any more, 1 serve"
     assert raised(after, before) == []
+
+
+def asked_for(state):
+    return ": relctl " in state.rollout.waiting
+
+
+def test_what_waits_to_be_approved_is_no_error_and_says_what_to_type():
+    driver = serving()
+    asked = Begin(Kind.SWITCH, "v2", POLICY, "alice", approval=True, people=(1000,))
+    assert driver.ask(asked) is None
+    driver.until(asked_for)
+    assert alerts(driver) == [Alert.BEGAN, Alert.NEEDS_APPROVAL]
+    told = driver.alarms[-1]
+    assert told.level == NOTICE
+    assert told.text == (
+        "rollout 2 (v2) waits for an approver: relctl approve 2; relctl abort 2 gives it up"
+    )
+
+
+def test_a_gate_between_two_steps_is_no_error_either():
+    driver = serving().begin(Kind.SWITCH, "v2", replace(POLICY, approve_after=(5,)))
+    driver.until(asked_for)
+    assert alerts(driver) == [Alert.BEGAN, Alert.NEEDS_APPROVAL]
+    assert driver.alarms[-1].text == (
+        "rollout 2 (v2) waits for a person to agree after 5 %: relctl promote 2; "
+        "relctl abort 2 gives it up"
+    )
+
+
+def test_a_rollout_that_cannot_go_on_by_itself_still_needs_an_operator():
+    held = replace(POLICY, on_unproven="hold", step_requests=10**9, step_time=1.0, step_max=2.0)
+    driver = serving().begin(Kind.SWITCH, "v2", held).until(asked_for)
+    assert Alert.NEEDS_OPERATOR in alerts(driver)
+    told = next(a for a in driver.alarms if a.alert is Alert.NEEDS_OPERATOR)
+    assert (told.level, "needs an operator: unproven" in told.text) == (logging.ERROR, True)

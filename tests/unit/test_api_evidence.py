@@ -111,7 +111,8 @@ def test_the_receipt_has_the_evidence_and_the_settings() -> None:
         "share": 5,
     }
     assert account["judged_by"]["false_alarm"] == 0.001
-    assert account["requests"]["green"] == {"total": 140, "errors": 0, "failures": 7, "saved": 7}
+    counts = {"total": 140, "errors": 0, "failures": 7, "saved": 7}
+    assert account["requests"]["green"] == {"release": "v2", **counts}
     assert (account["skipped"], account["unproven"]) == ([5, 25], True)
 
 

@@ -150,6 +150,7 @@ def test_a_steady_state_has_one_live_slot_with_all_the_traffic() -> None:
         "maintenance": None,
         "follow": None,
         "rehearsal": None,
+        "can": [],
     }
 
 
@@ -370,8 +371,8 @@ def test_a_receipt_has_the_whole_account() -> None:
         "shadow": None,
         "rehearsal": None,
         "requests": {
-            "blue": {"total": 90, "errors": 1, "failures": 0, "saved": 0},
-            "green": {"total": 10, "errors": 0, "failures": 0, "saved": 0},
+            "blue": {"total": 90, "errors": 1, "failures": 0, "saved": 0, "release": "v1"},
+            "green": {"total": 10, "errors": 0, "failures": 0, "saved": 0, "release": "v2"},
         },
         "strategy": "warm",
         "turned_away": 0,

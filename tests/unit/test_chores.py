@@ -30,6 +30,23 @@ async def test_a_chore_that_fails_is_begun_again_and_trouble_is_one_line(monkeyp
     assert [bool(record.exc_info) for record in caplog.records] == [False, False, True]
 
 
+async def test_a_trouble_that_stays_is_told_once(monkeypatch, caplog):
+    monkeypatch.setattr(chores, "AGAIN_AFTER", 0.0)
+    tries, done = [], asyncio.Event()
+
+    async def chore() -> None:
+        tries.append(1)
+        if len(tries) > 50:
+            done.set()
+            await asyncio.Event().wait()
+        raise KeyError("a bug")
+
+    task = asyncio.create_task(chores.for_ever(chore))
+    await asyncio.wait_for(done.wait(), 10)
+    task.cancel()
+    assert len(caplog.records) == 1
+
+
 def test_the_threads_that_work_for_the_loop_are_there_before_they_are_needed():
     async def count() -> int:
         scarce.prepare(asyncio.get_running_loop())

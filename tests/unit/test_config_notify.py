@@ -80,6 +80,8 @@ def test_nobody_is_told_anything_by_default(tmp_path):
         ('url = "https:///s3cret"', "9: notify.url: is no http or https address"),
         ('url = "https://a:99999/s3cret"', "9: notify.url: is no address"),
         ('url = "https://[s3cret"', "9: notify.url: is no address"),
+        ("url = 'https://a\\\\s3cret'", "9: notify.url: is no http or https address"),
+        ('url = "https://a%s3cret/"', "9: notify.url: is no http or https address"),
         ('url = "https://u:s3cret@a/"', "9: notify.url: has a user in it"),
         ('url = "https://a/s3cret#s3cret"', "9: notify.url: has a # in it"),
         ('url = "https://a/s3cret\\nX: y"', "9: notify.url: is no address"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -53,7 +54,7 @@ async def next_change(path, seen, edit):
             edit()
             done, _ = await asyncio.wait([waiting], timeout=0.1)
             if done:
-                return
+                return waiting.result()
         raise AssertionError("the change was not seen")
     finally:
         waiting.cancel()
@@ -85,6 +86,18 @@ async def test_without_watchfiles_it_looks_every_few_seconds(tmp_path, monkeypat
     path = tmp_path / "web.toml"
     path.write_text("1")
     await next_change(path, changes, lambda: path.write_text(path.read_text() + "2"))
+
+
+async def test_a_name_beside_it_that_is_no_text_ends_no_watch(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_watch, "LOOK_EVERY", 0.05)
+    path, odd = tmp_path / "web.toml", os.fsencode(tmp_path) + b"/\xff"
+    path.write_text("1")
+
+    def disturb():
+        with open(odd, "ab"):
+            path.write_text(path.read_text() + "2")
+
+    await next_change(path, changes, disturb)
 
 
 class Desk:

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from reld import rehearsing as beginning
+from reld.api.requests import Options
 from reld.core import commands as c
 from reld.core import events as ev
 from reld.core.effects import AskGate, Judge, RunHook, todo
@@ -13,6 +15,7 @@ from reld.core.maintenance import Maintain
 from reld.core.model import (
     OWN_ROUTE,
     Counts,
+    Exit,
     Kind,
     Maintenance,
     Marked,
@@ -214,9 +217,11 @@ def test_what_was_cut_is_what_it_ends_with_and_what_is_advised():
 
 def test_a_copy_that_dies_goes_back():
     driver = at_its_share()
-    driver.exits(driver.candidate.instances[0])
+    said = "boom\nits last lines:\n  s3cret"
+    driver.tell(ev.Exited(driver.candidate.instances[0].number, Exit(signal=9), said))
     assert driver.ended().last.outcome is Outcome.ROLLED_BACK
-    assert "exited" in driver.state.rehearsed.reason
+    assert driver.last.reason.endswith(said)
+    assert driver.state.rehearsed.reason == driver.last.reason.partition("\n")[0]
 
 
 def test_a_copy_that_does_not_get_ready_has_failed_and_gets_more_time_advised():
@@ -367,6 +372,17 @@ def test_a_reboot_takes_it_back():
     driver.rest()
     assert driver.last.outcome is Outcome.ROLLED_BACK
     assert driver.state.rehearsed.reason == "the machine was rebooted"
+    assert driver.state.rehearsed.seconds_to_roll_back is None
+
+
+@pytest.mark.parametrize("mark", ["back_at", "drained_at"])
+def test_times_of_another_boot_measure_nothing(mark):
+    driver = at_its_share().until(lambda s: getattr(s.rollout.rehearsal, mark) is not None)
+    driver.machine_reboots()
+    driver.rest()
+    told = driver.state.rehearsed
+    assert told.seconds_to_roll_back is None
+    assert (told.seconds_to_drain or 0.0) < 60.0
 
 
 def test_with_a_surge_only_as_many_instances_are_started_as_fit_beside_the_live_ones():
@@ -414,3 +430,28 @@ def test_a_drain_that_never_ended_by_itself_measured_nothing():
     )
     (told,) = (line for line in advice(never, 1.0, 1.0) if "drain_max" in line)
     assert "the longest request took 1 s" in told
+
+
+@pytest.mark.parametrize(
+    ("surge", "instances", "asked", "share", "copies"),
+    [(0, 4, 50, 50, 4), (1, 4, 50, 25, 1), (2, 4, 50, 50, 2), (1, 2, 50, 50, 1), (1, 4, 5, 5, 1), (9, 2, 50, 50, 2)],
+)  # fmt: skip
+def test_with_a_surge_the_plan_says_the_share_that_its_copies_carry(
+    surge, instances, asked, share, copies
+):
+    policy = replace(POLICY, surge=surge, slot=SlotPolicy(instances=instances))
+    driver = Driver().begin(Kind.SWITCH, "v1", policy).rest()
+    live = driver.slot(driver.state.live)
+    options = Options(share=asked)
+    ours = beginning.wish(Kind.REHEARSAL, options, policy, "T", live)["rehearsal"]
+    said = beginning.plan("v1", policy, ours, options, live)
+    assert (ours.share, said["steps"]) == (share, [share])
+    assert said["text"][0].startswith(f"start {copies} × v1 once more")
+    assert said["text"][1].startswith(f"give it {share} % of the traffic")
+    few = f"with surge = {surge} the copy has {copies} of {instances} instances"
+    less = [f"{share} % and not {asked} %: {few}, and they carry no more"]
+    assert said["watch"] == (less if share < asked else [])
+    began = c.Begin(Kind.REHEARSAL, None, policy, rehearsal=ours)
+    assert driver.ask(began) is None
+    driver.to(Phase.SHIFTING).wait(1.0)
+    assert driver.rollout.wanted_share == share

@@ -9,7 +9,7 @@ from reld.core.commands import Begin
 from reld.core.effects import Kill, Reload, RunHook, Spawn, todo
 from reld.core.events import End
 from reld.core.maintenance import Maintain
-from reld.core.model import Counts, InstanceState, Kind, Maintenance, Outcome, Phase
+from reld.core.model import Counts, Exit, InstanceState, Kind, Maintenance, Outcome, Phase
 from tests.unit.core_driver import FORWARD, POLICY, Driver, steady, switching, with_policy
 
 WITH_CANDIDATE = FORWARD[1:7]
@@ -147,9 +147,12 @@ def unready(driver, number):
 def test_cornered_holds_says_so_and_goes_back_when_the_old_slot_is_fit(phase):
     driver = switching(phase)
     driver.exits(driver.old.instances[0])
-    driver.exits(driver.candidate.instances[0])
+    said = "it said nothing\nits last lines:\n  s3cret"
+    driver.tell(ev.Exited(driver.candidate.instances[0].number, Exit(signal=9), said))
     assert driver.phase is phase
-    assert "v1 is not fit" in driver.rollout.waiting
+    assert driver.rollout.waiting.endswith(
+        ": it said nothing, but v1 is not fit: going back when it is"
+    )
     driver.until(lambda s: driver.old.fit)
     assert driver.phase is Phase.REVERTING
     assert ended_as(driver) is Outcome.ROLLED_BACK

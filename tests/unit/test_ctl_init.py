@@ -174,13 +174,14 @@ def test_the_environment_of_a_unit_without_its_secrets(tmp_path):
         env_files=("/etc/shop.env", "/etc/more.env"),
         environment=(
             ("LANG", "C.UTF-8"), ("PORT", "8000"), ("DATABASE_URL", "postgres://u:pw@h/d"), ("RELCTL_X", "1"),
+            ("MAIN_DB", "postgres://u:pw@h/e"),
         ),
     )  # fmt: skip
     made = draft(seen(today=today))
     config = loaded(tmp_path, made)
     assert (config.app.env_file, config.app.env) == ("/etc/shop.env", (("LANG", "C.UTF-8"),))
     assert "postgres://" not in made.text
-    assert "put DATABASE_URL into env_file" in " ".join(made.unknown)
+    assert "put DATABASE_URL, MAIN_DB into env_file" in " ".join(made.unknown)
     assert "/etc/more.env" in made.text
 
 

@@ -266,3 +266,71 @@ def test_the_receipt_is_a_few_aligned_lines():
 )
 def test_shifted_means_all_the_traffic_and_not_on_the_way_back(now, over):
     assert rollouts.shifted(now) is over
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "relctl logs --release v2 · relctl show 42 · once it is mended: relctl switch v2"),
+        ({"kind": "restart"}, "relctl logs --release v2 · relctl show 42 · once it is mended: relctl restart"),
+        ({"kind": "rehearsal"}, "relctl logs --release v2 · relctl show 42 · once it is mended: relctl rehearse"),
+        ({"evidence": {"log": []}}, "relctl show 42 · once it is mended: relctl switch v2"),
+        ({"kind": "contract", "to": None}, "relctl show 42 · once it is mended: relctl contract"),
+        ({"outcome": "aborted"}, "relctl show 42 · relctl switch v2"),
+    ],
+)  # fmt: skip
+def test_what_did_not_end_well_says_what_to_type_next(changed, said):
+    for outcome in ("failed", "rolled_back"):
+        account = api.receipt(**({"outcome": outcome} | changed))
+        assert f"next        {said}" in receipt.lines(account)
+        shown = said.replace("relctl show 42 · ", "")
+        assert f"next        {shown}" in receipt.full(account)
+
+
+def test_what_ended_well_or_runs_has_nothing_to_type_next():
+    for outcome in ("done", None):
+        shown = receipt.lines(api.receipt(outcome)) + receipt.full(api.receipt(outcome))
+        assert not any(line.startswith("next") for line in shown)
+
+
+def test_requests_are_counted_by_release_where_it_is_known():
+    requests = {
+        "blue": {"total": 10, "errors": 0, "release": "v1"},
+        "green": {"total": 2, "errors": 1, "release": None},
+    }
+    shown = receipt.lines(api.receipt(requests=requests))
+    assert "requests    v1 (blue) 10, 0 errors · green 2, 1 error" in shown
+
+
+def test_the_log_of_a_receipt_says_nothing_that_the_reason_says_already():
+    reason = "v2 exited (exit code 1): 2 × no db\nits last lines:\n  starting\n  3 × wait"
+    log = ["starting", "no db"]
+    found = {"log": log, "excerpt": ["hello", "starting", "4 × wait", "2 × no db"]}
+    shown = receipt.lines(api.receipt("failed", reason=reason, evidence=found))
+    assert "its log     hello" in shown
+    assert sum("no db" in line for line in shown) == 1
+    assert sum("starting" in line for line in shown) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"can": []}, "relctl switch RELEASE · relctl history"),
+        ({"can": ["rollback"]}, "relctl switch RELEASE · relctl rollback · relctl history"),
+        ({}, "relctl switch RELEASE · relctl rollback · relctl history"),  # of an older reld
+        ({"can": [], "degraded": "x"}, "relctl history · relctl logs"),
+        ({"can": ["rollback"], "degraded": "x"}, "relctl history · relctl logs · relctl rollback"),
+        ({"can": [], "degraded": "x", "live": None}, "relctl history"),
+        ({"can": [], "live": None}, "relctl switch RELEASE"),
+        ({"can": ["start"], "live": None}, "relctl switch RELEASE · relctl start"),
+    ],
+)
+def test_the_next_command_of_a_status_is_one_that_reld_would_take(changed, words):
+    assert status.lines(api.status(**changed))[-1] == f"next: {words}"
+
+
+def test_a_rollout_that_ends_by_itself_is_not_offered_to_be_aborted():
+    now = {**api.rolling("stopping"), "can": []}
+    assert status.lines(now)[-1] == "next: relctl watch 42"
+    now = {**api.rolling("shifting"), "can": ["rollback", "pause", "abort"]}
+    assert status.lines(now)[-1] == "next: relctl watch 42 · relctl pause · relctl abort 42"

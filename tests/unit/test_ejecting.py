@@ -15,7 +15,7 @@ from reld.core.policy import Policy
 from reld.errors import BadRequest, PrepareError
 from reld.host.eject import Eject, check_names
 from reld.host.snapshots import Snapshots
-from reld.plain_units import PlainUnits
+from reld.plain_units import File, PlainUnits
 
 CONFIG = Config(
     "web", Path("/web.toml"), App(("x",), "/{release}"), Ports(PortRange(1, 2)), Readiness()
@@ -63,6 +63,18 @@ def test_a_port_of_another_app_is_refused():
     eject = Eject(State, Snapshots(None, CONFIG), {9090: "shop"}.get)
     with pytest.raises(PrepareError, match="port 9090: it is of the app shop"):
         eject._check_ports((9090,))
+
+
+def test_what_is_there_already_is_found_before_anything_begins(tmp_path):
+    there = tmp_path / "web.service"
+    there.touch()
+    units = PlainUnits(("web",), (File(str(there), 0o644, "x"),))
+    eject = Eject(lambda: State("web", "boot"), Snapshots(None, CONFIG), lambda _: "")
+    with pytest.raises(
+        PrepareError, match=f"cannot eject to {there}: it is there already"
+    ) as found:
+        eject.check("web", units, ())
+    assert found.value.hint == "relctl eject --unit web-NAME"
 
 
 def test_several_units_need_an_upstream():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -304,6 +306,15 @@ async def desk(place, monkeypatch):
     await asyncio.gather(keeping, return_exceptions=True)
 
 
+def test_a_name_that_is_no_text_is_told_in_one_line(place):
+    odd = os.fsencode(place) + b"/\x1b[2J\n\xff"
+    os.mkdir(odd)
+    os.symlink(odd, os.fsencode(place) + b"/current")
+    found = read(str(place / "current"), app(place))
+    assert "none of the releases" in found.trouble
+    assert found.trouble.isprintable()
+
+
 async def test_a_flip_begins_a_switch_once(desk):
     desk.point("v2")
     await desk.until(lambda: desk.begun)
@@ -383,6 +394,57 @@ async def test_a_link_that_goes_for_a_moment_is_waited_for(desk):
     desk.point("v2")
     await desk.until(lambda: desk.begun)
     assert desk.begun == ["v2"]
+
+
+async def test_a_link_that_is_never_the_same_twice_can_be_let_go(desk, place, monkeypatch):
+    names = itertools.cycle(("v2", "v3"))
+    looks = []
+
+    def flickering(path, app):
+        looks.append(path)
+        name = next(names)
+        return Link(path, f"{place}/releases/{name}", name)
+
+    monkeypatch.setattr(follow_module, "read", flickering)
+    desk.flips.put_nowait(None)
+    await desk.until(lambda: len(looks) > 3)
+    desk.today = replace(desk.today, releases=Releases())
+    for looker in desk.lookers:
+        looker()
+    await desk.until(lambda: desk.driver.state.follow is None)
+    assert desk.begun == []
+
+
+async def test_a_disk_that_hangs_is_told_and_remembers_nothing(place, monkeypatch):
+    monkeypatch.setattr(follow_module, "SETTLED_AFTER", 0.02)
+    monkeypatch.setattr(follow_module, "PATIENCE", 0.02)
+    point(place, "v2")
+    back = threading.Event()
+
+    def hanging(path, app):
+        back.wait(30)
+        return read(path, app)
+
+    monkeypatch.setattr(follow_module, "read", hanging)
+    desk = Desk(place)
+    keeping = asyncio.create_task(desk.follow.keep())
+    try:
+        assert "its disk hangs" in await desk.told("refused")
+        assert desk.driver.state.follow is None
+        monkeypatch.setattr(follow_module, "PATIENCE", 30.0)
+        back.set()
+
+        def tried() -> bool:
+            desk.flips.put_nowait(None)
+            return desk.driver.state.follow is not None
+
+        await desk.until(tried)
+        assert desk.driver.state.follow.release == "v2"
+        assert desk.begun == []
+    finally:
+        back.set()
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
 
 
 async def test_without_the_key_nothing_is_remembered_any_more(desk):

@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import re
+import sys
+import threading
 from dataclasses import replace
 
 import pytest
@@ -14,6 +16,8 @@ import pytest
 from reld.api.service import SlotVitals, Vitals
 from reld.core.model import Color, Instance, InstanceState, Kind, Phase, Rollout, Slot, State
 from reld.core.policy import Policy, SlotPolicy
+from reld.errors import Refused
+from reld.metrics import scrape
 from reld.metrics.facts import BOUNDS, Addressee, Answered, Disk, Facts, Feed
 from reld.metrics.page import page
 from reld.metrics.textfile import TextFile
@@ -109,6 +113,37 @@ def test_the_dashboard_can_be_imported():
         assert panel["title"]
     for query in queries(DASHBOARD):
         assert 'app="web"' in query
+
+
+def test_without_the_library_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(Refused) as refused:
+        page(STATE, VITALS, FACTS)
+    assert refused.value.hint == "sudo apt install python3-prometheus-client"
+
+
+async def test_a_disk_that_hangs_is_left_out_and_takes_one_thread_however_often_it_is_asked(
+    tmp_path, monkeypatch
+):
+    dead, back, asked, statvfs = tmp_path / "dead", threading.Event(), [], os.statvfs
+
+    def hanging(path):
+        if path == dead:
+            asked.append(path)
+            back.wait(30)
+        return statvfs(tmp_path)
+
+    monkeypatch.setattr(os, "statvfs", hanging)
+    monkeypatch.setattr(scrape, "PATIENCE", 0.01)
+    try:
+        assert await scrape.disks({"releases": dead}) == []
+        monkeypatch.setattr(scrape, "PATIENCE", 30.0)
+        for _ in range(20):
+            found = await scrape.disks({"releases": dead, "state": tmp_path})
+            assert [disk.place for disk in found] == ["state"]
+        assert len(asked) <= 1
+    finally:
+        back.set()
 
 
 # the file for node_exporter

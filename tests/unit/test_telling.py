@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -28,7 +29,10 @@ PAGER = Notify(command=("/bin/pager", "--key", "s3cret"), on=("trouble", "step",
 RECEIPT = {
     "id": 7, "kind": "switch", "from": "v1", "to": "v2", "actor": "anna", "outcome": "done",
     "started": "2026-01-01T00:00:00.000Z", "summary": "v2 serves: 5 requests, 0 errors",
-    "evidence": {"log": ["what the app wrote"], "verdict": "fine"},
+    "evidence": {"log": ["what the app wrote"], "excerpt": ["what the app wrote"], "verdict": "fine"},
+    "reason": "v2 exited (exit code 1): boom\nits last lines:\n  what the app wrote",
+    "new_lines": {"kinds": 1, "lines": 2, "top": [{"text": "what the app wrote", "count": 2}]},
+    "hooks": [{"name": "on_rollback", "detail": "exit code 4\nwhat the app wrote"}],
 }  # fmt: skip
 FAST = Limits(0.001, 0.002, 10.0, 1000)
 
@@ -165,7 +169,12 @@ async def test_each_target_is_told_what_it_wants_to_hear(tmp_path):
     start, end = hook.got
     assert (start.rollout["to"], start.receipt) == ("v2", None)
     assert (end.rollout["id"], end.receipt["outcome"], end.what) == (7, "done", "done")
-    assert "log" not in end.receipt["evidence"]
+    assert "what the app wrote" not in end.body("json").decode()
+    assert (end.receipt["reason"], end.receipt["new_lines"]) == (
+        "v2 exited (exit code 1): boom",
+        {"kinds": 1, "lines": 2},
+    )
+    assert end.receipt["hooks"] == [{"name": "on_rollback", "detail": "exit code 4"}]
     assert [m.text for m in await pager.until(3)] == ["degraded: no gate", "v2 has 5 %", "bad"]
     assert {m.level for m in (*hook.got, *pager.got)} <= set(LEVELS)
     await made.finish()
@@ -193,6 +202,19 @@ async def test_an_edit_of_the_config_ends_one_target_and_begins_another(tmp_path
     assert made.shown() == []
     await made.finish()
     assert len(pager.got) == 1
+
+
+async def test_what_waits_for_a_target_is_told_as_the_edited_config_says(tmp_path):
+    before, after = Target(*[NotTold("no answer")] * 1000), Target()
+    mended = replace(HOOK, headers=(("Authorization", "Bearer s3cret"),))
+    made, wanted = teller(tmp_path, {HOOK: before, mended: after})
+    wanted[:] = [HOOK]
+    made.ended(RECEIPT)
+    wanted[:] = [mended]
+    made.alarm(Raised(Alert.BEGAN, "rollout 8 began", ROLLOUT))
+    assert [m.event for m in await after.until(2)] == ["end", "start"]
+    assert [(t["told"], t["lost"]) for t in made.shown()] == [(2, 0)]
+    await made.finish()
 
 
 async def test_two_targets_of_one_host_have_names_of_their_own(tmp_path):

@@ -163,11 +163,12 @@ def test_what_belongs_to_others_is_refused_with_the_way_round_it(
     box.sh(made)
     before = machine.pids(box)
     nginx = box.sh("systemctl show -p MainPID nginx; cat /lib/systemd/system/nginx.service")
-    code, said = eject(box, *options)
-    assert code == 1, said
-    assert words in said
-    assert "relctl eject --" in said
-    assert machine.pids(box) == before
+    for dry_run in (["--dry-run"], []):
+        code, said = eject(box, *dry_run, *options)
+        assert code == 1, said
+        assert words in said
+        assert "relctl eject --" in said
+        assert machine.pids(box) == before
     assert nginx == box.sh("systemctl show -p MainPID nginx; cat /lib/systemd/system/nginx.service")
 
 

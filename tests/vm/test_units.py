@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.vm import machine
@@ -148,6 +150,24 @@ def test_a_stopped_reld_and_its_socket_stay_away_and_the_app_serves_on(serving: 
     assert serving.run("relctl", "status").returncode == 5
     assert serving.run("systemctl", "is-active", "reld@web").stdout.strip() == "inactive"
     assert machine.release(serving) == "v1"
+
+
+def test_a_reld_that_cannot_read_its_config_says_so_itself_within_seconds(serving: Box):
+    config = serving.sh("cat /etc/relctl/web.toml")
+    serving.write("/etc/relctl/web.toml", config.replace("[app]", "[app]\ncomand = 1", 1))
+    assert serving.run("systemctl", "restart", "reld@web").returncode != 0
+    for command in ("status", "switch v2"):
+        began = time.monotonic()
+        ended = serving.run("relctl", *command.split(), timeout=60)
+        assert time.monotonic() - began < 20  # not the 30 s that an answer may take
+        assert ended.returncode == 5, ended.stdout + ended.stderr
+        line = config[: config.index("[app]")].count("\n") + 2
+        assert f"/etc/relctl/web.toml:{line}: " in ended.stderr
+        assert "comand" in ended.stderr
+    assert machine.release(serving) == "v1"
+    serving.write("/etc/relctl/web.toml", config)
+    assert machine.until("reld", lambda: serving.run("relctl", "status").returncode == 0)
+    assert machine.status(serving)["rollout"] is None
 
 
 def test_systemd_has_nothing_against_the_units(box: Box):

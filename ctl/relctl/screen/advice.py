@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from relctl.status import next_words
+from relctl.status import can, next_words
 from relctl.text import clean
 
 _STEPLESS = ("stop", "contract", "start")
@@ -36,14 +36,14 @@ def commands(status: dict[str, Any], rollout: dict[str, Any] | None, *, away: bo
     """What to type next. `away`: to whom else, if not to reld."""
     if away:
         back = " · sudo relctl rollback --offline" if rollout and rollout.get("percent") else ""
-        return f"systemctl status reld@{clean(status.get('app') or 'APP')}{back}"
+        return f"relctl check{back}"
     if rollout is None:
         return next_words(status)
     number, phase = rollout.get("id"), rollout.get("phase")
     if rollout.get("approval") == "awaited":
-        return f"relctl approve {number} (another person) · relctl abort {number}"
+        return f"relctl approve {number} (another person){_also(status, 'abort', number)}"
     if rollout.get("asks"):
-        return f"relctl promote {number} · relctl abort {number}"
+        return f"relctl promote {number}{_also(status, 'abort', number)}"
     if rollout.get("paused"):
         return "relctl resume · relctl promote · relctl abort"
     match phase:
@@ -52,12 +52,19 @@ def commands(status: dict[str, Any], rollout: dict[str, Any] | None, *, away: bo
         case "baking":
             return "relctl abort (back at once) · relctl promote (no more waiting)"
         case "draining" if not rollout.get("outcome"):
-            back = " · relctl rollback" if rollout.get("to") else ""
+            back = _also(status, "rollback") if rollout.get("to") else ""
             return f"relctl promote (wait for nobody){back}"
         case "committing" | "reverting" | "returning" | "draining" | "stopping" | "finishing":
             return f"nothing, it ends by itself · then relctl show {number}"
         case _:
-            return "relctl pause · relctl abort"
+            steers = f"{_also(status, 'pause')}{_also(status, 'abort')}"
+            return steers.removeprefix(" · ") or f"relctl show {number}"
+
+
+def _also(status: dict[str, Any], command: str, number: Any = None) -> str:
+    """One more command, if it would not be refused."""
+    words = f"relctl {command}" if number is None else f"relctl {command} {number}"
+    return f" · {words}" if can(status, command) else ""
 
 
 def _forth(rollout: dict[str, Any], old: str) -> str:

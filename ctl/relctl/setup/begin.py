@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
 import tempfile
+from contextlib import suppress
 
 import click
 
@@ -132,25 +134,34 @@ def _write(path: str, text: str) -> None:
     except FileExistsError:
         raise _there(path) from None
     except OSError as error:
-        raise CtlError(
-            f"cannot write {path}: {(error.strerror or str(error)).lower()}",
-            FAILED,
-            "write",
-            "sudo relctl init …, or leave --write away",
-        ) from None
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+        raise _unwritten(path, error, "sudo relctl init …, or leave --write away") from None
+    try:
+        with os.fdopen(handle, "wb", buffering=0) as file:
+            data = text.encode()
+            while data:
+                data = data[file.write(data) :]
+            os.fsync(handle)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(path)  # ours: a part of a config is none
+        raise _unwritten(path, error, "df -h; then the same again") from None
+
+
+def _unwritten(path: str, error: OSError, mend: str) -> CtlError:
+    why = (error.strerror or str(error)).lower()
+    return CtlError(f"cannot write {path}: {why}", FAILED, "write", mend)
 
 
 def _wrong(app: str, text: str) -> list[str]:
     """What reld would have against it, before it is anywhere."""
-    with tempfile.TemporaryDirectory(prefix="relctl-init-") as place:
-        path = os.path.join(place, f"{app}.toml")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-        return [line.replace(f"{place}/", "") for line in _checked(path)]
+    try:
+        with tempfile.TemporaryDirectory(prefix="relctl-init-") as place:
+            path = os.path.join(place, f"{app}.toml")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            return [line.replace(f"{place}/", "") for line in _checked(path)]
+    except OSError as error:
+        return [f"it could not be asked: {(error.strerror or str(error)).lower()}"]
 
 
 def _checked(path: str) -> list[str]:
@@ -172,11 +183,12 @@ def _steps(seen: Seen, made: Draft, changes: tuple[Change, ...], *, written: boo
         steps.append(f"sudoedit {path}")
     if made.user not in seen.accounts:
         steps.append(f"sudo adduser --system --group {made.user}")
+    releases = shlex.quote(made.releases)  # paths are anybody's, and these lines are root's
     if not os.path.isdir(made.releases):
-        steps.append(f"sudo install -d -o {made.user} -g {made.user} {made.releases}")
+        steps.append(f"sudo install -d -o {made.user} -g {made.user} {releases}")
     source = seen.directory
     if source and not seen.current and not made.releases.startswith(f"{source}/"):
-        steps.append(f"sudo cp -a {source} {made.releases}/v1")
+        steps.append(f"sudo cp -a {shlex.quote(source)} {releases}/v1")
     steps += [f"sudo reld {path} --check", f"sudo systemctl enable --now reld@{app}"]
     steps += [change.command for change in changes]
     if changes:

@@ -19,6 +19,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(
     r"SECRET|KEY|TOKEN|PASS|CREDENTIAL|DSN|URL|URI|AUTH|COOKIE|SALT", re.IGNORECASE
 )
+_PASSWORD = re.compile(r"://[^/\s]*:[^/\s]*@")
 _STATIC = re.compile(r"[A-Za-z0-9_.@+-][A-Za-z0-9/_.@+-]{0,199}")
 NGINX_USERS = ("www-data", "nginx", "relctl-gate", "root", "nobody", "")
 """Users who must not, or cannot, run the app."""
@@ -137,7 +138,8 @@ def _environment(seen: Seen, out: _Writer) -> None:
     for name, value in today.environment:
         if name == "PORT" or name.startswith("RELCTL_") or not _VARIABLE.fullmatch(name):
             continue
-        if _SECRET.search(name) or not toml.fits(value) or "{" in value:
+        hidden = _SECRET.search(name) or _PASSWORD.search(value)
+        if hidden or not toml.fits(value) or "{" in value:
             secret.append(name)
         else:
             kept[name] = value

@@ -191,7 +191,7 @@ class Connection(web.RequestHandler):
             raise exc  # the client left in the middle of its body: nobody is there to be told
         if status >= 500:
             log.error("cannot answer: %r", exc, exc_info=exc)
-            trouble = RelctlError("cannot answer: a bug of reld's", "journalctl -u 'reld@*'")
+            trouble = RelctlError("cannot answer: a bug of reld's", "sudo journalctl -u 'reld@*'")
         else:
             trouble = BadRequest("cannot read the request: it is not HTTP as reld speaks it")
         if request.writer.output_size > 0:

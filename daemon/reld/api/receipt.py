@@ -10,7 +10,7 @@ from reld.api.evidence import evidence, judged_by, requests
 from reld.api.service import Vitals
 from reld.api.summary import summary
 from reld.api.timing import phases
-from reld.core.model import Outcome, Rollout
+from reld.core.model import Color, Outcome, Rollout
 from reld.core.policy import STOP_FIRST, WARM
 
 
@@ -45,7 +45,10 @@ def receipt(rollout: Rollout, vitals: Vitals, *, running: bool) -> dict[str, Any
         "skipped": list(rollout.skipped),
         "shadow": shadow.account(rollout),
         "rehearsal": None if running else rehearsal.account(rollout),
-        "requests": {"blue": requests(rollout.blue), "green": requests(rollout.green)},
+        "requests": {
+            "blue": {**requests(rollout.blue), "release": _release(rollout, Color.BLUE)},
+            "green": {**requests(rollout.green), "release": _release(rollout, Color.GREEN)},
+        },
         "strategy": STOP_FIRST if rollout.stop_first else WARM,
         "turned_away": rollout.turned_away,
         "new_lines": new_lines.shown(vitals.new_lines.get(rollout.id), new_lines.IN_RECEIPT),
@@ -70,6 +73,13 @@ def receipt(rollout: Rollout, vitals: Vitals, *, running: bool) -> dict[str, Any
         "seconds": round(max(0.0, end - rollout.began), 3),
         "phases": phases(rollout, end, running=running),
     }
+
+
+def _release(rollout: Rollout, color: Color) -> str | None:
+    """What was in the slot meanwhile; None: nothing, or nobody remembers."""
+    if color is rollout.candidate:
+        return rollout.to or None
+    return (rollout.from_ or None) if color is rollout.old else None
 
 
 def exit_code(outcome: Outcome, *, moved: bool) -> int:

@@ -262,6 +262,6 @@ def _bug(request: web.BaseRequest, bug: Exception) -> web.Response:
     _log.error("cannot %s %s: %r", request.method, request.path, bug, exc_info=bug)
     trouble = RelctlError(
         f"cannot {request.method} {request.path[:80]}: a bug of reld's ({type(bug).__name__})",
-        "the whole story is in reld's log: journalctl -u 'reld@*'",
+        "the whole story is in reld's log: sudo journalctl -u 'reld@*'",
     )
     return answers.error(trouble)

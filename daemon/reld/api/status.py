@@ -15,6 +15,7 @@ from reld.core import exchange
 from reld.core import workers as core_workers
 from reld.core.addresses import socket_path
 from reld.core.model import Color, Instance, Phase, Rollout, Slot, State
+from reld.core.offers import offers
 from reld.core.policy import STOP_FIRST, WARM
 
 _GOING_OUT = {Phase.DRAINING: "draining", Phase.STOPPING: "stopping", Phase.FINISHING: "stopping"}
@@ -34,6 +35,7 @@ def status(state: State, vitals: Vitals) -> dict[str, Any]:
         "maintenance": maintenance.shown(state),
         "rehearsal": rehearsal.shown(state.rehearsed),
         "follow": None if vitals.follow is None else dict(vitals.follow),
+        "can": list(offers(state)),
     }
 
 

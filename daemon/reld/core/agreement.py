@@ -53,8 +53,16 @@ def joined(policy: Policy) -> tuple[int | str, ...]:
 
 def planned(policy: Policy) -> str:
     """For people who are told what a rollout will do."""
-    places = [place(after) for after in policy.approve_after]
-    return f"wait for a person to agree {' and '.join(places)}: relctl promote"
+    return f"wait for a person to agree {places(policy.approve_after)}: relctl promote"
+
+
+def left_out(configured: Policy, policy: Policy) -> tuple[int, ...]:
+    """The gates of the config that a rollout with other steps does not stop at."""
+    return tuple(one for one in configured.approve_after if one not in policy.approve_after)
+
+
+def places(gates: Iterable[int]) -> str:
+    return " and ".join(place(after) for after in gates)
 
 
 def place(after: int) -> str:

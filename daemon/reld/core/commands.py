@@ -184,7 +184,7 @@ def already(state: State, begin: Begin) -> str:
     live = state.slot(state.live)
     match begin.kind:
         case Kind.EJECT if live is not None and live.unit:
-            return f"{live.release} already runs without reld: systemctl status '{live.unit}*'"
+            return f"{live.release} already runs without reld: sudo systemctl status '{live.unit}*'"
         case Kind.SWITCH if live is not None and live.unit:
             return ""  # the way in again, of the same release too
         case Kind.SWITCH | Kind.START if live is not None and begin.release == live.release:

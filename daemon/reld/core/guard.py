@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reld.core import watch
-from reld.core.model import InstanceState, State
+from reld.core.model import InstanceState, Rollout, State
 from reld.core.routing import sick
 
 
@@ -53,3 +53,9 @@ def cornered(state: State) -> bool:
     if old is None or candidate is None:
         return False
     return not old.fit and not candidate.dead
+
+
+def held_because(rollout: Rollout, why: str, then: str) -> str:
+    """What a cornered rollout waits for, in one line: those behind the first one of `why` quote a log."""
+    first = why.partition("\n")[0]
+    return f"{first}, but {rollout.from_} is not fit: {then}"

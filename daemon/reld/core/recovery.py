@@ -27,6 +27,7 @@ from reld.core.model import (
     State,
     Watch,
 )
+from reld.core.rehearsed import of_another_boot
 from reld.core.routing import suspected
 from reld.core.watch import listened
 
@@ -191,6 +192,7 @@ def _rollout_rebooted(state: State, rollout: Rollout, at: float) -> Rollout:
         thinning=None,
         crew_at=at,
         watch=Watch(),
+        rehearsal=None if rollout.rehearsal is None else of_another_boot(rollout.rehearsal),
         marks=(),
         hooks=tuple(replace(h, deadline=at + rollout.policy.hook_timeout) for h in rollout.hooks),
     )

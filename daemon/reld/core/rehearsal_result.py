@@ -38,7 +38,7 @@ def result(rollout: Rollout) -> Rehearsed | None:
         at=ours.began,
         id=rollout.id,
         outcome=str(rollout.outcome or Outcome.DONE),
-        reason=rollout.reason,
+        reason=rollout.reason.partition("\n")[0],  # the receipt has the log that follows
         seconds_to_ready=_rounded(ready),
         seconds_to_roll_back=_rounded(_since(rollout, Phase.REVERTING, ours.back_at)),
         longest_request=_rounded(ours.longest) if rollout.moved else None,
@@ -175,7 +175,7 @@ def _drain(rollout: Rollout) -> float | None:
 
 def _since(rollout: Rollout, phase: Phase, at: float | None) -> float | None:
     began = next((m.at for m in reversed(rollout.marks) if m.phase is phase), None)
-    return None if at is None or began is None else max(0.0, at - began)
+    return None if at is None or began is None or at < began else at - began
 
 
 def _came_to(rollout: Rollout, phase: Phase) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reld.core.model import Kind, Outcome, Phase, Rollout
+from reld.core.surge import Plan
 
 
 def who(rollout: Rollout) -> str:
@@ -17,7 +18,7 @@ def phase(rollout: Rollout) -> str:
     to, ours, why = rollout.to, rollout.rehearsal, rollout.reason.partition("\n")[0]
     match rollout.phase:
         case Phase.STARTING:
-            return f"starting {rollout.policy.slot.instances} × {to} once more, beside itself"
+            return f"starting {_copies(rollout)} × {to} once more, beside itself"
         case Phase.PROVING:
             return f"the copy of {to} is ready: proving it before any user sees it"
         case Phase.ADMITTING:
@@ -34,6 +35,12 @@ def phase(rollout: Rollout) -> str:
             return f"stopping the copy of {to}"
         case _:
             return ""
+
+
+def _copies(rollout: Rollout) -> int:
+    """With a surge not all of what is live."""
+    count = rollout.policy.slot.instances
+    return Plan(count, count, rollout.surge).first if rollout.surge else count
 
 
 def end(rollout: Rollout, outcome: Outcome | None, stays: str) -> str:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LEAST_SHARE, MOST_SHARE = 1, 50
 LONGEST = 600.0
@@ -21,7 +21,7 @@ class Rehearsal:
     that come to the candidate fail there, to see whether the verdict finds it. `asked`: so many
     are over, `failed` as they were told to, `lost` without an answer of the app. `longest`: seconds of
     the longest request of anybody that ended meanwhile, on either slot. `back_at`: no lane was the
-    candidate's any more; `drained_at`: nothing of what it had begun was left. `found`: the verdict
+    candidate's any more (0: a reboot did that, which measures nothing); `drained_at`: nothing of what it had begun was left. `found`: the verdict
     came; None: it had not to.
     """
 
@@ -37,6 +37,11 @@ class Rehearsal:
     back_at: float | None = None
     drained_at: float | None = None
     found: bool | None = None
+
+
+def of_another_boot(ours: Rehearsal) -> Rehearsal:
+    """Without the times of another boot."""
+    return replace(ours, back_at=0.0, drained_at=None)
 
 
 @dataclass(frozen=True, slots=True)

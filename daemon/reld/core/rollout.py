@@ -15,7 +15,7 @@ from reld.core.approval import wanted
 from reld.core.drain import until_drained
 from reld.core.following import ended_for
 from reld.core.good import good_after
-from reld.core.guard import cornered, guard
+from reld.core.guard import cornered, guard, held_because
 from reld.core.hooks import hook_begun, hook_of, last_hooks, runs_before_start
 from reld.core.instances import empty, past_killing, put_slot, stop_all
 from reld.core.model import (
@@ -245,7 +245,7 @@ def committing(state: State, rollout: Rollout, at: float) -> State:
             return turn_back(state, rollout, rollout.turning, rollout.reason, at)
         why = guard(state)
         if why and cornered(state):
-            waits = f"{why}, but {rollout.from_} is not fit: going on is less bad"
+            waits = held_because(rollout, why, "going on is less bad")
         elif why:
             bad = Outcome.ROLLED_BACK if rollout.old is not None else Outcome.FAILED
             return turn_back(state, rollout, bad, why, at)

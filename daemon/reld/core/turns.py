@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reld.core import agreement, crew, parking, watch
-from reld.core.guard import cornered, guard, old_is_ready
+from reld.core.guard import cornered, guard, held_because, old_is_ready
 from reld.core.hooks import hook_begun
 from reld.core.instances import empty, kill_all, put_slot, stop_all
 from reld.core.model import (
@@ -36,7 +36,7 @@ def guarded(state: State, rollout: Rollout, at: float) -> State | None:
     if not why:
         return None
     if cornered(state):
-        return wait(state, rollout, f"{why}, but {rollout.from_} is not fit: going back when it is")
+        return wait(state, rollout, held_because(rollout, why, "going back when it is"))
     return turn_back(state, rollout, Outcome.ROLLED_BACK, why, at)
 
 
@@ -177,8 +177,7 @@ def grown(state: State, rollout: Rollout, at: float) -> State | None:
     """A surge: what the candidate gets before the step counts; None = it has its instances."""
     late = crew.late(state, rollout, at)
     if late and cornered(state):
-        why = f"{late}, but {rollout.from_} is not fit: going back when it is"
-        return wait(state, rollout, why)
+        return wait(state, rollout, held_because(rollout, late, "going back when it is"))
     if late:
         return turn_back(state, rollout, Outcome.ROLLED_BACK, late, at)
     hold = "" if rollout.promoted or rollout.full else held(state, rollout, at)

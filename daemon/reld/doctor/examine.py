@@ -13,6 +13,7 @@ from pathlib import Path
 from reld import __version__
 from reld.api.service import SlotVitals
 from reld.api.status import degraded
+from reld.aside import HangsError, aside
 from reld.config import policy
 from reld.core.model import State
 from reld.core.policy import STOP_FIRST
@@ -29,7 +30,6 @@ from reld.doctor.facts import (
 from reld.doctor.finding import Area, Desk, Finding, by_area
 from reld.doctor.gather import app as asked_app
 from reld.doctor.gather import machine, rights, site
-from reld.doctor.gather.aside import HangsError, aside
 from reld.doctor.rules import app, config, host, nginx, permissions, running
 from reld.errors import ConfigError, GateError, RelctlError
 from reld.nginx import connections, status
@@ -74,7 +74,9 @@ async def _bounded(
         return [say.warning(f"could not be looked at: {error.message}", error.hint)]
     except Exception as error:  # what we did not think of in one area hides no other
         log.exception("relctl check, area %s", area)
-        return [say.warning(f"could not be looked at: {error!r}", "journalctl -u 'reld@*' -n 50")]
+        return [
+            say.warning(f"could not be looked at: {error!r}", "sudo journalctl -u 'reld@*' -n 50")
+        ]
 
 
 async def _bounded_pasts(means: Means) -> tuple[Past, ...]:

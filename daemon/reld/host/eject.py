@@ -20,6 +20,7 @@ from reld.core.model import Rollout, Slot, State
 from reld.core.units import may_be_called, plain_name
 from reld.engine import Post
 from reld.errors import LaunchError, PrepareError
+from reld.excerpt import excerpt
 from reld.host.snapshots import Snapshots
 from reld.nginx.settings import tcp_port
 from reld.plain_units import PlainUnits, plain_units
@@ -70,10 +71,14 @@ class Eject:
         if not await asyncio.to_thread(Path(snapshot.directory).is_dir):
             raise PrepareError(f"cannot eject: {snapshot.directory} is not there any more")
         numbers = _ports(rollout)
-        await asyncio.to_thread(self._check_ports, numbers)
         units = await self._units(rollout)
-        await asyncio.to_thread(check_names, state.app, rollout.unit, units)
+        await asyncio.to_thread(self.check, rollout.unit, units, numbers)
         return tuple(f"127.0.0.1:{port}" for port in numbers)
+
+    def check(self, unit: str, units: PlainUnits, numbers: tuple[int, ...]) -> None:
+        """Whether ports and names are free, now. Blocks. Raises PrepareError."""
+        self._check_ports(numbers)
+        check_names(self._state().app, unit, units)
 
     def _check_ports(self, numbers: tuple[int, ...]) -> None:
         config = self._snapshots.config
@@ -205,5 +210,5 @@ def _last_lines(names: tuple[str, ...]) -> str:
     said = pid1.run(
         ["journalctl", *units, "--boot", f"--lines={LINES}", "--output=cat", "--quiet"], PATIENCE
     )
-    lines = [f"\n  {line}" for line in said.stdout.splitlines() if line.isprintable()]
-    return "\nits last lines:" + "".join(lines) if lines else ""
+    lines = excerpt(line for line in said.stdout.splitlines() if line.isprintable())
+    return "\n".join(["\nits last lines:", *(f"  {line}" for line in lines)]) if lines else ""

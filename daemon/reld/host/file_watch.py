@@ -5,6 +5,7 @@ it is looked at every few seconds.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -49,9 +50,12 @@ async def polled(path: Path, marked: Mark = mark) -> AsyncGenerator[None, None]:
 async def notified(path: Path) -> AsyncGenerator[None, None]:
     """The same from inotify. Of the directory: editors put a new file in the place of the old one.
 
-    Raises ImportError where watchfiles is not installed, OSError where there are too many watches.
+    Raises ImportError where watchfiles is not installed, OSError where there are too many watches, and
+    what watchfiles cannot do.
     """
     from watchfiles import awatch
+
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it has a line for each change
 
     def ours(_change: object, changed: str) -> bool:
         return Path(changed).name == path.name
@@ -65,7 +69,10 @@ async def changes(path: Path, marked: Mark = mark) -> AsyncGenerator[None, None]
         async with aclosing(notified(path)) as told:
             async for _ in told:
                 yield None
-    except (ImportError, OSError):
+    except Exception as error:
+        if not isinstance(error, ImportError | OSError):
+            # A name beside it that is no UTF-8, for instance: an error of watchfiles' own kind.
+            yield None  # what it came with may have been a change
         async with aclosing(polled(path, marked)) as seen:
             async for _ in seen:
                 yield None

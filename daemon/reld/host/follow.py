@@ -16,6 +16,7 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from reld.aside import HangsError, aside
 from reld.config import App, Config, fill
 from reld.core import following
 from reld.core.following import Do, Link
@@ -27,6 +28,8 @@ log = logging.getLogger("reld.follow")
 
 SETTLED_AFTER = 1.0
 """Seconds that the link has to stay as it is: `ln -sfn` removes it first."""
+PATIENCE = 5.0
+"""Seconds that a look at it may take."""
 LOOK_AT_LEAST_EVERY = 30.0
 """Seconds: whatever a watch may have missed."""
 
@@ -116,7 +119,14 @@ class Follow:
                 if watching is None or watching.done():
                     await _ended(watching)
                     watching = asyncio.create_task(self._watch(Path(path)))
-                await self._act(await self._settled(path))
+                try:
+                    link = await self._settled(path)
+                    if link is None:
+                        continue
+                    await self._act(link)
+                except HangsError:  # nothing is known of it, so nothing is remembered
+                    self._link = Link(path, trouble=f"{path} cannot be looked at: its disk hangs")
+                    self._tell(self._link)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_AT_LEAST_EVERY):
                         await self._again.wait()
@@ -128,15 +138,23 @@ class Follow:
             async for _ in changes:
                 self._again.set()
 
-    async def _settled(self, path: str) -> Link:
-        """What the link says, once it has said so for a moment; at once what is no news."""
+    async def _settled(self, path: str) -> Link | None:
+        """What the link says, once it has said so for a moment; at once what is no news.
+
+        None: it is not followed any more. Raises HangsError.
+        """
         app = self._config.today.app
-        link = await asyncio.to_thread(read, path, app)
+        link = await self._read(path, app)
         while link != self._link:
             self._link, self._refused = link, ""
             await asyncio.sleep(SETTLED_AFTER)
-            link = await asyncio.to_thread(read, path, app)
+            if self._config.today.releases.follow != path:  # it may never settle
+                return None
+            link = await self._read(path, app)
         return link
+
+    async def _read(self, path: str, app: App) -> Link:
+        return await aside(f"follow {path}", lambda: read(path, app), PATIENCE)
 
     async def _act(self, link: Link) -> None:
         match following.decide(self._state(), link):
@@ -182,16 +200,13 @@ def read(path: str, app: App) -> Link:
         there = os.path.lexists(path)
         what = "is no symlink" if there else f"cannot be read: {error.strerror}"
         return Link(path, trouble=f"{path} {what}")
+    shown = target if target.isprintable() else ascii(target)
     if not os.path.isdir(target):
-        return Link(
-            path,
-            target,
-            trouble=f"{path} leads nowhere: there is no directory {target}",
-            owner=owner,
-        )
+        trouble = f"{path} leads nowhere: there is no directory {shown}"
+        return Link(path, target, trouble=trouble, owner=owner)
     release = release_at(app.directory, target)
     if not release:
-        trouble = f"{path} leads to {target}, which is none of the releases in {app.directory}"
+        trouble = f"{path} leads to {shown}, which is none of the releases in {app.directory}"
         return Link(path, target, trouble=trouble, owner=owner)
     return Link(path, target, release, owner=owner)
 

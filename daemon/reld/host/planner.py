@@ -101,6 +101,7 @@ class Planner:
         plan = plans.forth(Kind.SWITCH, rollout.from_, release, policy, self._parts.rate())
         if rollout.stop_first:
             plan = plans.in_turn(Kind.SWITCH, rollout.from_, release, policy, seconds, options)
+        gone = plans.gates_left_out(plan, settings.policy(config), policy, options)
         alone = not rollout.from_ or (live is not None and live.dead)
         found = Found(
             stops=tuple(self._stops),
@@ -110,7 +111,7 @@ class Planner:
             no_memory=memory.why_none(live, rollout, already),
             already=already,
             attached=attached,
-            warnings=tuple(filter(None, (first, ends.warning))),
+            warnings=tuple(filter(None, (first, gone, ends.warning))),
             gate_diff=diffs,
             gate_note=note,
             changes=await self._changes(config, live),

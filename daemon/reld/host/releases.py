@@ -16,6 +16,7 @@ from reld.core.events import HookEnded, OldAsked, Prepared, PrepareFailed, Smoke
 from reld.core.model import InstanceState, Kind, Rollout, Slot, State
 from reld.engine import Post
 from reld.errors import LaunchError, PrepareError, RelctlError
+from reld.excerpt import excerpt
 from reld.host.eject import Eject
 from reld.host.instances import Instances
 from reld.host.probing import Probing
@@ -248,7 +249,7 @@ class Releases:
         except LaunchError as error:
             post(HookEnded(rollout, name, attempt, passed=False, detail=error.message))
             return
-        said = "\n".join(result.output_tail.splitlines()[-HOOK_LINES:])
+        said = "\n".join(excerpt(result.output_tail.splitlines()[-HOOK_LINES:]))
         if result.timed_out:
             said = f"timed out after {snapshot.hooks.timeout:g} s\n{said}"
         elif not result.ok:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from reld.core.addresses import socket_path
 from reld.core.model import Exit, Identity, Instance
 from reld.errors import LaunchError
+from reld.excerpt import excerpt, words
 from reld.host.roster import Running
 from reld.probes.hints import Seen, classic_hint
 from reld.probes.spec import Result
@@ -28,7 +29,12 @@ def why_it_ended(
         log_tail=tail,
         result=running.last,
     )
-    return _joined(classic_hint(seen) or (tail[-1] if tail else "it said nothing"), tail)
+    hint, said = classic_hint(seen), excerpt(tail)
+    if hint or not said:
+        return _joined(hint or "it said nothing", said)
+    last = words(tail[-1])
+    told = next(line for line in said if line == last or line.endswith(f" × {last}"))
+    return _joined(told, [line for line in said if line is not told])
 
 
 def why_not_ready(
@@ -50,8 +56,8 @@ def why_not_ready(
         host=snapshot.app.host,
         log_tail=tail,
     )
-    body = f'; it said: "{result.body}"' if result.body else ""
-    return _joined(f"{detail}{body}", (), classic_hint(seen), tail)
+    body = f"; it said: {words(result.body)}" if result.body else ""
+    return _joined(f"{detail}{body}", (), classic_hint(seen), excerpt(tail))
 
 
 def why_not_started(error: LaunchError) -> str:

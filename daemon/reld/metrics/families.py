@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from reld import __version__
@@ -20,6 +20,26 @@ if TYPE_CHECKING:
 SLOT_STATES = (
     *("empty", "external", "live", "degraded", "dead", "starting", "ready", "candidate", "warm"),
     *("draining", "stopping", "stopped", "locked"),
+)
+
+_COUNTED: tuple[tuple[str, str, Callable[[Answered], int]], ...] = (
+    (
+        "reld_requests",
+        "Requests that the slot answered last, as users saw them.",
+        lambda a: a.total,
+    ),
+    (
+        "reld_request_errors",
+        "Those of them that ended in a 5xx, or in no answer.",
+        lambda a: a.errors,
+    ),
+    (
+        "reld_requests_saved",
+        "Requests that the slot failed first and that the other slot made good.",
+        lambda a: a.saved,
+    ),
+    ("reld_attempts", "Every try, first ones and second ones.", lambda a: a.attempts),
+    ("reld_attempt_failures", "Tries that failed, whoever made them good.", lambda a: a.failures),
 )
 
 
@@ -80,31 +100,8 @@ def _slots(of: Family, state: State) -> Iterator[Metric]:
 def _requests(of: Family, state: State, facts: Facts) -> Iterator[Metric]:
     known = _with_what_runs(state, facts.answered)
     names = [({"slot": a.slot, "release": a.release}, a) for a in known]
-    yield of.counter(
-        "reld_requests",
-        "Requests that the slot answered last, as users saw them.",
-        [(labels, a.total) for labels, a in names],
-    )
-    yield of.counter(
-        "reld_request_errors",
-        "Those of them that ended in a 5xx, or in no answer.",
-        [(labels, a.errors) for labels, a in names],
-    )
-    yield of.counter(
-        "reld_requests_saved",
-        "Requests that the slot failed first and that the other slot made good.",
-        [(labels, a.saved) for labels, a in names],
-    )
-    yield of.counter(
-        "reld_attempts",
-        "Every try, first ones and second ones.",
-        [(labels, a.attempts) for labels, a in names],
-    )
-    yield of.counter(
-        "reld_attempt_failures",
-        "Tries that failed, whoever made them good.",
-        [(labels, a.failures) for labels, a in names],
-    )
+    for name, about, counted in _COUNTED:
+        yield of.counter(name, about, [(labels, counted(a)) for labels, a in names])
     yield of.histogram(
         "reld_request_first_byte_seconds",
         "Time to the first byte of first tries, right to 5 %; a sample of them while the log is"

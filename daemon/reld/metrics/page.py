@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from reld.api.service import Vitals
 from reld.core.model import State
+from reld.errors import Refused
 from reld.metrics.facts import Facts
 
 if TYPE_CHECKING:
@@ -83,8 +84,16 @@ class _All:
 
 
 def page(state: State, vitals: Vitals, facts: Facts) -> bytes:
-    """All metrics of one app. Every name begins with `reld_`."""
-    from prometheus_client import generate_latest
+    """All metrics of one app. Every name begins with `reld_`.
+
+    Raises:
+        Refused: the library is not there.
+    """
+    try:
+        from prometheus_client import generate_latest
+    except ImportError:
+        lacking = "cannot show metrics: prometheus_client is not installed"
+        raise Refused(lacking, "sudo apt install python3-prometheus-client") from None
 
     from reld.metrics.families import families
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from reld.api.service import Vitals
+from reld.aside import HangsError, aside
 from reld.core.model import State
 from reld.errors import StoreError
 from reld.metrics.facts import Addressee, Answered, Disk, Facts, Feed
 from reld.metrics.page import page
 
 PATIENCE = 1.0
-"""Seconds that a scrape waits for the store; then it says what the store said last."""
+"""Seconds that a scrape waits for the store, and for a disk; then it says what the store said last."""
 
 
 class Scrape:
@@ -61,25 +61,21 @@ class Scrape:
             feed=self._feed(),
             outcomes=self._ended,
             probes=self._probes(),
+            disks=tuple(await disks(self._places())),
             addressees=self._addressees(),
         )
-        return await asyncio.to_thread(
-            self._page, self._state(), self._vitals(), facts, self._places()
-        )
-
-    def _page(
-        self, state: State, vitals: Vitals, facts: Facts, places: Mapping[str, Path]
-    ) -> bytes:
-        return page(state, vitals, replace(facts, disks=tuple(disks(places.items()))))
+        return await asyncio.to_thread(page, self._state(), self._vitals(), facts)
 
 
-def disks(places: Iterable[tuple[str, Path]]) -> list[Disk]:
-    """Those that can be asked; blocks."""
-    found = []
-    for name, path in places:
-        try:
-            told = os.statvfs(path)
-        except OSError:
-            continue
-        found.append(Disk(name, told.f_bavail * told.f_frsize, told.f_blocks * told.f_frsize))
-    return found
+async def disks(places: Mapping[str, Path]) -> list[Disk]:
+    """Those that can be asked: a dead NFS takes no thread of anybody else's."""
+    found = await asyncio.gather(*(_disk(*place) for place in places.items()))
+    return [disk for disk in found if disk is not None]
+
+
+async def _disk(place: str, path: Path) -> Disk | None:
+    try:
+        told = await aside(f"the disk of {path}", lambda: os.statvfs(path), PATIENCE)
+    except (OSError, HangsError):
+        return None
+    return Disk(place, told.f_bavail * told.f_frsize, told.f_blocks * told.f_frsize)

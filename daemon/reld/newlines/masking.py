@@ -49,6 +49,7 @@ _ALWAYS = (
         r"(?i)\b(passw(?:or)?d|pwd|secret|token|authorization|api[_-]?key|cookie)(\"?\s?[=:]\s?)(?:bearer |basic )?[^\s,;&]{1,500}",
         r"\1\2<secret>",
     ),
+    (r"(://[^\s/:@]{0,100}:)[^\s/@]{1,300}@", r"\1<secret>@"),
     (
         r"\b\d{4}[-/]\d\d[-/]\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)?(?:Z| ?[+-]\d\d:?\d\d)?\b",
         "<time>",
@@ -158,7 +159,9 @@ def _of_json(said: str) -> str:
     error = _error(_field(found, ("err", "error", "exception", "exc_info")))
     if not message and not error:
         message = "{" + ", ".join(str(key) for key in found) + "}"
-    return " ".join(part for part in (level.upper(), message, error) if part)[:LONGEST]
+    told = " ".join(part for part in (level.upper(), message, error) if part)[:LONGEST]
+    # What was printable may have been an escape of JSON's.
+    return "".join(c if c.isprintable() else " " for c in told)
 
 
 def _first(found: dict[str, Any], names: tuple[str, ...]) -> str:

@@ -37,7 +37,8 @@ def _by_systemd(settings: GateSettings, unit: str) -> tuple[master.Worker, ...]:
         master.refuse_foreign(settings)
         why = command.logged(settings, mark) or command.complaints(said)
         raise GateError(
-            f"cannot start the gate: {why}", hint=f"systemctl status {unit}; journalctl -u {unit}"
+            f"cannot start the gate: {why}",
+            hint=f"sudo systemctl status {unit}; sudo journalctl -u {unit}",
         )
     _await_master(settings)
     return tuple(o for o in orphans if master.start_ticks(o.pid) == o.start_ticks)
@@ -71,7 +72,7 @@ def _await_master(settings: GateSettings) -> None:
         time.sleep(_POLL)
     raise GateError(
         f"cannot start the gate: no master within {_UP_WITHIN:g} s",
-        hint=f"systemctl status {settings.unit}"
+        hint=f"sudo systemctl status {settings.unit}"
         if settings.unit
         else f"nginx -t -c {settings.config}, and see {settings.error_log}",
     )

@@ -162,5 +162,5 @@ def _killed(seen: Seen) -> str:
             "the kernel took it for lack of memory: raise app.memory_max, or let the app use less"
         )
     if seen.exit is not None and seen.exit.signal == 9:
-        return "killed by signal 9 and not by reld: look for the OOM killer (journalctl -k)"
+        return "killed by signal 9 and not by reld: look for the OOM killer (sudo journalctl -k)"
     return ""

@@ -175,7 +175,7 @@ class Units:
                     said = " ".join(ended.stderr.split())[:300]
                     raise LaunchError(
                         f"cannot start {unit.name}: systemd refuses: {said or ended.returncode}",
-                        f"systemctl status {unit.name}",
+                        f"sudo systemctl status {unit.name}",
                     )
                 listener.settimeout(pid1.PATIENCE)
                 line, _ = listener.accept()

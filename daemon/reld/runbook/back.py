@@ -87,7 +87,7 @@ def worst(facts: Facts) -> list[str]:
 def _started(facts: Facts) -> str:
     if facts.gate_unit is None:
         return "start it again as it was started (here it is no unit of systemd's)."
-    restart, why = f"sudo systemctl restart {facts.unit}", f"journalctl -u {facts.unit}"
+    restart, why = f"sudo systemctl restart {facts.unit}", f"sudo journalctl -u {facts.unit}"
     return f"{code(restart)} loses no request. Why it died: {code(why)}."
 
 
@@ -136,7 +136,10 @@ def places(facts: Facts) -> list[str]:
         ("what the app says", code(facts.type("logs -f"))),
         ("what was, and why", code(facts.type("history")) + ", " + code(facts.type("show ID"))),
         ("releases to go to", code(facts.type("releases"))),
-        ("reld itself", code(f"journalctl -u {facts.unit}") if facts.gate_unit else "its stderr"),
+        (
+            "reld itself",
+            code(f"sudo journalctl -u {facts.unit}") if facts.gate_unit else "its stderr",
+        ),
         (
             "the config",
             code(plain(str(facts.config.path)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import grp
 import pwd
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from reld.config import Config
 from reld.core.model import State
 from reld.errors import ConfigError
+from reld.reading import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Book:
 
     async def page(self, rehearsal: Mapping[str, Any] | None) -> str:
         """Markdown. `rehearsal`: as in a status."""
-        return await asyncio.to_thread(self._page, self.state(), self.rate(), rehearsal)
+        return await reading(self._page, self.state(), self.rate(), rehearsal)
 
     def _page(self, state: State, rate: float | None, rehearsal: Mapping[str, Any] | None) -> str:
         # Only here: who never prints it does not carry it about.

@@ -95,6 +95,21 @@ def of_receipt(receipt: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_logs(receipt: Mapping[str, Any]) -> dict[str, Any]:
-    """What the app wrote stays on the machine."""
-    evidence = {k: v for k, v in (receipt.get("evidence") or {}).items() if k != "log"}
-    return {**receipt, "evidence": evidence}
+    """What app and hooks wrote stays on the machine; how much of it was new does not."""
+    told = (receipt.get("evidence") or {}).items()
+    evidence = {k: v for k, v in told if k not in ("log", "excerpt")}
+    news = receipt.get("new_lines")
+    return {
+        **receipt,
+        "reason": _first_line(receipt.get("reason") or ""),
+        "evidence": evidence,
+        "new_lines": None if news is None else {k: v for k, v in news.items() if k != "top"},
+        "hooks": [
+            {**hook, "detail": _first_line(hook["detail"])} for hook in receipt.get("hooks") or ()
+        ],
+    }
+
+
+def _first_line(text: str) -> str:
+    """What happened; those behind it quote a log."""
+    return text.partition("\n")[0]

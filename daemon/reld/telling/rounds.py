@@ -45,8 +45,7 @@ class Rounds:
     async def keep(self) -> None:
         """Until cancelled."""
         while True:
-            found = await asyncio.to_thread(disks, self._places().items())
-            self.look(self._silent(), found)
+            self.look(self._silent(), await disks(self._places()))
             await asyncio.sleep(EVERY)
 
     def look(self, silent: str, found: list[Disk]) -> None:

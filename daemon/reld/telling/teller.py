@@ -194,15 +194,19 @@ class Teller:
         return [(n, c) for n, c in self._couriers.items() if event in n.on]
 
     def _refresh(self) -> None:
-        """Those of the config as it is now; who stays keeps what waits for him."""
+        """Those of the config as it is now; who stays, if in other words, keeps what waits for him."""
         wanted = self._means.wanted()
         if wanted == self._made_for:
             return
         before, self._made_for, self._couriers = self._couriers, wanted, {}
+        said = {key_of(notify): notify for notify in before}
         for notify in wanted:
             if notify in self._couriers:
                 continue
-            courier = before.pop(notify, None)
+            was = notify if notify in before else said.get(key_of(notify), notify)
+            courier = before.pop(was, None)
+            if courier is not None and was != notify:
+                courier.target = self._means.target(notify)
             self._couriers[notify] = courier or self._courier(notify)
         keys, newest = [key_of(notify) for notify in wanted], self._newest
         self._begin(self._in_ledger(lambda ledger: ledger.keep(keys, newest)))

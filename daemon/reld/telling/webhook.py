@@ -36,7 +36,7 @@ class Webhook:
 
     def __init__(self, notify: Notify, patience: float = PATIENCE) -> None:
         assert notify.url is not None
-        self._url = URL(notify.url, encoded=True)
+        self._url = notify.url
         self._notify = notify
         self._patience = patience
         self._resolver = Resolver()
@@ -61,6 +61,7 @@ class Webhook:
         return _judged(status, after)
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+        url = URL(self._url, encoded=True)
         connector = aiohttp.TCPConnector(resolver=self._resolver, force_close=True)
         async with (
             aiohttp.ClientSession(
@@ -69,7 +70,7 @@ class Webhook:
                 timeout=aiohttp.ClientTimeout(total=self._patience),
                 auto_decompress=False,
             ) as session,
-            session.post(self._url, data=body, headers=headers, allow_redirects=False) as answer,
+            session.post(url, data=body, headers=headers, allow_redirects=False) as answer,
         ):
             return answer.status, answer.headers.get("Retry-After", "")
 

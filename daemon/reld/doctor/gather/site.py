@@ -7,10 +7,12 @@ may do none of that. Reading has no side effect, and shows a broken config, too.
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 from contextlib import suppress
@@ -21,8 +23,10 @@ from reld.doctor.directives import absolute, dumped, includes, parse
 from reld.doctor.sites import Proxy, proxies
 
 MAIN = "/etc/nginx/nginx.conf"
-MOST_FILES, LARGEST = 500, 1 << 20
+MOST_FILES, LARGEST, ALL = 500, 1 << 20, 8 << 20
+"""Files, bytes of one, and of all together."""
 PATIENCE = 5.0
+_UID = re.compile(r"^Uid:\s+([0-9]+)", re.MULTILINE)
 _OPTION = re.compile(r"(?:^|\s)-([cp])\s+(\S+)")
 
 
@@ -69,18 +73,27 @@ def told(main: str) -> tuple[tuple[Proxy, ...], str]:
 
 
 def configs() -> tuple[str, ...]:
-    """The main config of Debian's nginx, and of each master that runs and is no gate."""
+    """The main config of Debian's nginx, and of each master that runs and is no gate.
+
+    Only of root's, and of our own: anybody can call a process of theirs so.
+    """
     found = [MAIN] if os.path.exists(MAIN) else []
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
         with suppress(OSError):
             title = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ")
-            if title.startswith(b"nginx: master process"):
+            if title.startswith(b"nginx: master process") and _starter(entry) in (0, os.geteuid()):
                 main = _config_of(os.fsdecode(title))
                 if main and not main.endswith("/gate/gate.conf"):
                     found.append(main)
     return tuple(dict.fromkeys(found))
+
+
+def _starter(pid: str) -> int | None:
+    """The real user id; the owner of /proc/PID is root where a program of anybody's wants it so."""
+    found = _UID.search(Path(f"/proc/{pid}/status").read_text("utf-8", "replace"))
+    return None if found is None else int(found[1])
 
 
 def _config_of(title: str) -> str:
@@ -92,23 +105,32 @@ def _config_of(title: str) -> str:
 def files_of(main: str) -> tuple[dict[str, str], str]:
     """A config with all that it includes, by path, and why some of it could not be read."""
     files: dict[str, str] = {}
-    why = ""
+    why, left = "", ALL
     waiting = [main]
-    while waiting and len(files) < MOST_FILES:
+    while waiting and len(files) < MOST_FILES and left > 0:
         path = waiting.pop(0)
         if path in files:
             continue
         try:
-            with open(path, "rb") as file:
-                text = file.read(LARGEST).decode("utf-8", "replace")
+            raw = _read(path, min(LARGEST, left))
         except OSError as error:
             why = why or f"cannot read {path}: {(error.strerror or str(error)).lower()}"
             continue
-        files[path] = text
+        left -= len(raw)
+        text = files[path] = raw.decode("utf-8", "replace")
         for pattern in includes(text):
             wanted = absolute(pattern, os.path.dirname(main))
             waiting += sorted(glob.glob(wanted)) if glob.has_magic(wanted) else [wanted]
     return files, why
+
+
+def _read(path: str, most: int) -> bytes:
+    """Raises OSError, also for what is no regular file: a pipe would never end."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "No regular file", path)
+        return file.read(most)
 
 
 def main(arguments: list[str]) -> int:

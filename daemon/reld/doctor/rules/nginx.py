@@ -31,7 +31,7 @@ def _binary(gate: GateFacts) -> Iterator[Finding]:
 
 
 def _gate(gate: GateFacts) -> Iterator[Finding]:
-    restart = f"systemctl status {gate.unit}; sudo systemctl restart {gate.unit}"
+    restart = f"sudo systemctl status {gate.unit}; sudo systemctl restart {gate.unit}"
     if gate.wanted == 0 and gate.answers is None:
         yield SAY.ok("no gate so far: the first rollout starts it")
         return

@@ -17,7 +17,7 @@ def findings(facts: ReldFacts) -> Iterator[Finding]:
     elif facts.store_trouble:
         yield SAY.error(
             f"the database cannot be written: {facts.store_trouble}",
-            f"df -h /var/lib/relctl; journalctl -u {facts.unit} -n 50",
+            f"df -h /var/lib/relctl; sudo journalctl -u {facts.unit} -n 50",
         )
     else:
         yield SAY.ok("the database is well")

@@ -20,7 +20,7 @@ async def aside(name: str, work: Callable[[], T], patience: float) -> T:
     """What `work` returns, or raises.
 
     Raises HangsError after `patience` seconds, and at once while an earlier work of that name hangs: a
-    pool's threads would all be gone after some checks, and not only the doctor's.
+    pool's threads would all be gone after some tries, and a rollback would wait for one.
     """
     if name in _hanging:
         if _hanging[name].is_alive():
@@ -48,11 +48,16 @@ async def aside(name: str, work: Callable[[], T], patience: float) -> T:
         except RuntimeError:
             return  # the loop is over
 
-    thread = threading.Thread(target=run, name=f"check-{name}", daemon=True)
-    thread.start()
+    thread = threading.Thread(target=run, name=f"aside-{name}", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # no leave for another thread
+        raise HangsError(name) from None
     try:
         async with asyncio.timeout(patience):
             return await done
     except TimeoutError:
-        _hanging[name] = thread
         raise HangsError(name) from None
+    finally:
+        if done.cancelled():  # nobody waits any more, for one reason or the other
+            _hanging[name] = thread
