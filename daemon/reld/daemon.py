@@ -340,7 +340,7 @@ async def _recovered(config: Config, store: Store, gate: Gate, instances: Instan
         return first_state(config.name, boot, external)
     alive = instances.adopt_all(known.slots, config.name)
     share = gate.share(known.rollout.id) if known.rollout is not None else None
-    observed = Observed(boot, alive, generation, share)
+    observed = Observed(boot, alive, generation, share, gate.outdated())
     state = recover(known, observed, boottime())
     log.info("adopted %d instances; the gate serves %s", len(alive), observed.serving)
     return state

@@ -116,6 +116,7 @@ class World:
         self.loop.set_exception_handler(self._unhandled)
         self.shift = 0.0  # CLOCK_BOOTTIME begins anew with each boot, the loop's time does not
         self.boots = 1
+        self.starts = 0
         self.boot = "boot-1"
         self.broken: BaseException | None = None
         self.up = False
@@ -404,7 +405,9 @@ class World:
         share = None
         if self.disk.rollout is not None:
             share = self.lanes.get(self.disk.rollout.id)
-        observed = Observed(self.boot, alive, self.serving.generation, share)
+        self.starts += 1
+        edited = self.starts % 3 == 0  # [gate], while reld was away
+        observed = Observed(self.boot, alive, self.serving.generation, share, edited)
         self._serve(recover(self.disk, observed, self.now))
         if self.disk.rollout is None or not self.disk.rollout.paused:
             self.paused = None  # it was typed, and was not on disk yet

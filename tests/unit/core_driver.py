@@ -105,14 +105,20 @@ class Driver:
         return self
 
     def reld_restarts(
-        self, *, alive: bool = True, serving: int | None = None, share: int | None = None
+        self,
+        *,
+        alive: bool = True,
+        serving: int | None = None,
+        share: int | None = None,
+        outdated: bool = False,
     ) -> Driver:
         numbers = {i.number for s in self.state.slots for i in s.processes if i.runs}
         if serving is None:
             serving = self.state.gate.verified.generation
         if share is None:
             share = self.state.rollout.share if self.state.rollout else None
-        found = Observed("boot-1", frozenset(numbers if alive else ()), serving, share)
+        known = frozenset(numbers if alive else ())
+        found = Observed("boot-1", known, serving, share, outdated)
         self.state = recover(self.state, found, self.now)
         return self
 

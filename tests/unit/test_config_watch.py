@@ -183,6 +183,14 @@ async def test_what_the_gate_is_made_of_needs_a_restart_and_a_rollout_does_not_h
     assert desk.watch.said().startswith(table)
 
 
+async def test_a_gate_that_moves_leaves_the_site_behind_and_that_is_said():
+    desk = Desk()
+    desk.file = replace(CONFIG, gate=Gate(listen="127.0.0.1:8090"))
+    await desk.look()
+    assert "loses no request" not in desk.watch.said()
+    assert "until the site's proxy_pass says 127.0.0.1:8090" in desk.watch.said()
+
+
 @pytest.mark.parametrize(
     "edit",
     [

@@ -83,6 +83,22 @@ def test_a_generation_that_nobody_knows_is_replaced():
     assert not driver.state.gate.suspects
 
 
+def test_a_gate_that_was_made_from_other_settings_is_loaded_anew():
+    driver = steady()
+    before = driver.state.gate.verified
+    driver.reld_restarts(outdated=True).rest()
+    assert not driver.state.gate.suspects
+    assert driver.state.gate.verified.generation > before.generation
+    assert driver.state.gate.verified.routing == before.routing
+
+
+def test_in_a_rollout_the_next_reload_brings_the_settings():
+    driver = switching(Phase.SHIFTING)
+    driver.reld_restarts(outdated=True)
+    assert driver.state.gate.in_flight is None
+    assert not driver.state.gate.suspects
+
+
 def test_a_process_that_is_gone_is_the_guards_business_in_a_candidate():
     driver = switching(Phase.BAKING).reld_restarts(alive=False)
     assert all(i.state is InstanceState.KILLING for i in driver.candidate.instances)

@@ -10,7 +10,7 @@ import pytest
 from reld.core.model import Color, Routing, Target
 from reld.errors import GateError
 from reld.nginx.clients import cookie_name
-from reld.nginx.mark import read_back
+from reld.nginx.mark import read_back, settings_of
 from reld.nginx.render import render
 from reld.nginx.settings import GateSettings, Route, Static
 
@@ -39,6 +39,20 @@ EVIL = ["a;b", "a b", "a\nb", "a{b}", "$host", "a#b", '"', "'", "../x", "", "a\\
 )
 def test_every_routing_can_be_read_back_from_its_config(routing):
     assert read_back(render(SETTINGS, 42, routing)) == (42, routing)
+
+
+def test_a_config_tells_whether_it_was_made_from_these_settings():
+    text = render(SETTINGS, 42, Routing(BLUE))
+    assert settings_of(text) == SETTINGS.fingerprint
+    other = dataclasses.replace(SETTINGS, timeout=41.0)
+    assert settings_of(text) != other.fingerprint
+    rebooted = dataclasses.replace(SETTINGS, boot="another", descriptors=77)
+    assert settings_of(text) == rebooted.fingerprint
+
+
+def test_a_config_of_an_older_reld_does_not_tell():
+    text = render(SETTINGS, 42, Routing(BLUE))
+    assert settings_of("\n".join(text.split("\n")[:1])) is None
 
 
 @pytest.mark.parametrize("text", ["", "user root;\n", "# relctl: {}", "# relctl: [1]\n"])

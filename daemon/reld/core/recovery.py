@@ -48,13 +48,14 @@ class Observed:
 
     `alive`: numbers of the instances whose process was adopted. `serving`: the generation that the
     gate answers for this app; None = no answer. `share`: the lanes of the running rollout; None =
-    no lanes directory.
+    no lanes directory. `outdated`: what the gate serves was made from other settings than today's.
     """
 
     boot: str
     alive: frozenset[int] = frozenset()
     serving: int | None = None
     share: int | None = None
+    outdated: bool = False
 
 
 def recover(state: State, observed: Observed, at: float) -> State:
@@ -65,6 +66,8 @@ def recover(state: State, observed: Observed, at: float) -> State:
     """
     rebooted = observed.boot != state.boot
     state = replace(state, gate=_gate_found(state.gate, observed))  # first: live may have flipped
+    if observed.outdated and state.rollout is None:  # a rollout's next reload brings them
+        state = replace(state, gate=_anew(state.gate))
     state = released(state)  # nobody waits: where requests waited was our socket
     if rebooted:
         state = _rebooted(state, observed, at)
@@ -133,6 +136,11 @@ def _gate_found(gate: Gate, observed: Observed) -> Gate:
         # Somebody else's doing: only a newer generation of ours makes it certain again.
         suspects = suspected(suspects, Loaded(observed.serving, gate.verified.routing))
     return replace(gate, in_flight=None, deadline=None, suspects=suspects, retry_at=0.0)
+
+
+def _anew(gate: Gate) -> Gate:
+    """Only a newer generation will do, though it routes as this one."""
+    return replace(gate, suspects=suspected(gate.suspects, gate.verified))
 
 
 def _rollout_found(rollout: Rollout, observed: Observed, at: float) -> Rollout:

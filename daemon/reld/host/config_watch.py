@@ -62,11 +62,17 @@ class ConfigWatch:
         if restarting := self._needs_restart():
             said.append(
                 f"{restarting} changed since reld began: sudo systemctl restart reld@{self._today.name}"
-                " applies it, and loses no request"
+                f" applies it, {self._price()}"
             )
         if self._differs():
             said.append("was changed since: takes effect with the next rollout")
         return "; ".join(said)
+
+    def _price(self) -> str:
+        moved = self._today.gate.listen
+        if moved == self._started.gate.listen:
+            return "and loses no request"
+        return f"and requests are lost until the site's proxy_pass says {moved}, too"
 
     def _needs_restart(self) -> str:
         """The tables that the gate is made of, if they are not as they were when it was made."""

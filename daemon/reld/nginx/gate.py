@@ -33,7 +33,7 @@ from reld.nginx import (
     takeover,
     watch,
 )
-from reld.nginx.mark import read_back
+from reld.nginx.mark import read_back, settings_of
 from reld.nginx.render import lanes_in_use, render
 from reld.nginx.requests import Tail
 from reld.nginx.settings import GateSettings
@@ -130,6 +130,14 @@ class Gate:
             return read_back(self.settings.config.read_text())
         except (OSError, GateError):
             return None
+
+    def outdated(self) -> bool:
+        """The config that is there was made from other settings."""
+        try:
+            made = settings_of(self.settings.config.read_text())
+        except (OSError, ValueError):
+            return False
+        return made not in (None, self.settings.fingerprint)
 
     def prepare_lanes(self, rollout: int, shares: Iterable[int] = ()) -> None:
         """Lanes at share 0; moving to one of `shares` is then one rename. Raises GateError."""

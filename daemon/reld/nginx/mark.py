@@ -1,4 +1,6 @@
-"""The first line of a gate config: a comment from which its routing can be read back."""
+"""The first lines of a gate config: comments from which its routing can be read back, and whether the
+settings have changed since.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from reld.core.model import Closed, Color, Marked, Routing, Target
 from reld.errors import GateError
 
 _MARK = "# relctl: "
+_SETTINGS = "# settings: "
 
 
 def mark(generation: int, routing: Routing) -> str:
@@ -43,6 +46,16 @@ def read_back(text: str) -> tuple[int, Routing]:
         return int(said["generation"]), routing
     except (ValueError, KeyError, TypeError) as error:
         raise GateError(f"cannot read the gate config back: {error}") from error
+
+
+def settings_line(fingerprint: str) -> str:
+    return f"{_SETTINGS}{fingerprint}\n"
+
+
+def settings_of(text: str) -> str | None:
+    """The fingerprint of the settings that a config was made from; None in one of an older reld."""
+    found = [line for line in text.split("\n", 3)[:3] if line.startswith(_SETTINGS)]
+    return found[0].removeprefix(_SETTINGS) if found else None
 
 
 def _said(target: Target | None) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from reld.core.model import Color, Routing, Target
 from reld.errors import GateError
 from reld.nginx import clients, closed, mirror, rehearse, static
-from reld.nginx.mark import mark
+from reld.nginx.mark import mark, settings_line
 from reld.nginx.request_log import beat_location, log_lines, thin_test
 from reld.nginx.settings import GateSettings, check, check_target
 from reld.nginx.unchanged import UNCHANGED
@@ -64,6 +64,7 @@ def _lines(
     settings: GateSettings, generation: int, routing: Routing, roots: Sequence[str]
 ) -> Iterator[str]:
     yield mark(generation, routing)
+    yield settings_line(settings.fingerprint)
     if routing.default is not None and not routing.default.addresses:
         routing = Routing(
             maintenance=routing.maintenance

@@ -6,9 +6,10 @@ fit raises GateError. Only the regexes of routes are quoted, when they are writt
 
 from __future__ import annotations
 
+import hashlib
 import re
 import resource
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -106,6 +107,12 @@ class GateSettings:
     unit: str | None = None
     workers: int = 2
     descriptors: int = field(default_factory=_descriptors)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what a person can edit: the same after a reboot, and whoever starts reld."""
+        edited = replace(self, boot="", descriptors=0)
+        return hashlib.sha256(repr(edited).encode()).hexdigest()[:16]
 
     @property
     def config(self) -> Path:
