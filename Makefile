@@ -8,6 +8,7 @@
 #   make test-page   (root) the dashboard in a headless Chromium; says where its pictures are
 #   make test-stacks   (root) the how-tos of packaging/doc, under load; STACKS="django" is one of them
 #   make test-monitoring   metrics, alert rules and dashboard, judged by promtool
+#   make collection   the Ansible collection, in dist/      make test-ansible   ansible-test's sanity of it
 # Debian packages are installed only where they are missing; the venv only when its inputs change.
 
 # Debian's own Python, whatever else is first in PATH: systemd-python is built against it.
@@ -17,10 +18,11 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test crash lint bench clean deb test-page test-vm test-stacks test-monitoring
+.PHONY: help venv demo test crash lint bench clean deb test-page test-vm test-stacks test-monitoring \
+	collection test-ansible
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n 1,11p
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n 1,12p
 
 venv: $(STAMP)
 
@@ -72,8 +74,9 @@ $(STAMP): pyproject.toml requirements/build.txt requirements/dev.txt
 demo: $(STAMP)
 	$(BIN)/python -m tests.bench.demo
 
+# They wait more than they work: two files at a time take half as long on two cores.
 test: $(STAMP)
-	$(BIN)/python -m pytest tests/unit tests/property tests/sim tests/contract tests/integration
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/property tests/sim tests/contract tests/integration
 
 # Small file systems are mounted, limits lowered and pids chosen: some of it needs root.
 # CRASH="reld_killed parts_killed" are some of it.
@@ -133,7 +136,7 @@ endef
 
 test-vm: $(STAMP) deb
 	@$(call BOOT_TOOLS,man-db)
-	$(BIN)/python -m tests.vm.roots $(SUITES) $(SUITES:%=%-tester) $(if $(BUILD),trixie-builder)
+	$(BIN)/python -m tests.vm.roots $(SUITES) $(SUITES:%=%-tester) $(SUITES:%=%-controller) $(if $(BUILD),trixie-builder)
 	@$(MAKE) --no-print-directory -k -j$(BOXES) -O $(BUILD) \
 		$(foreach suite,$(SUITES),$(FILES:%=vm-$(suite)-%))
 
@@ -186,6 +189,21 @@ $(PROMTOOL):
 	@set -e; place=$$(mktemp -d); trap 'rm -rf "$$place"' EXIT; cd "$$place"; \
 	apt-get -qq -o APT::Sandbox::User=root download prometheus || { echo "cannot fetch Debian's package prometheus: apt-get update" >&2; exit 1; }; \
 	dpkg-deb --extract prometheus_*.deb "$(CURDIR)/build/monitoring"
+
+# The Ansible collection, to be installed by `ansible-galaxy collection install`.
+COLLECTION := dist/relctl-relctl-$(VERSION).tar.gz
+
+collection: $(STAMP)
+	@set -e; place=$$(mktemp -d); trap 'rm -rf "$$place"' EXIT; mkdir -p dist; \
+	tar --exclude=__pycache__ -C packaging -cf - ansible | tar -C "$$place" -xf -; cp LICENSE "$$place/ansible/"; \
+	$(BIN)/ansible-galaxy collection build --force --output-path dist "$$place/ansible" >/dev/null
+	@echo "$(COLLECTION)"
+
+# ansible-test's sanity by the ansible-core of Debian 12 and of Debian 13. The older one needs Python 3.11.
+CORES := 2.14.18 2.19.4
+
+test-ansible: $(STAMP)
+	$(BIN)/python -m tests.ansible_sanity build/ansible $(CORES)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
