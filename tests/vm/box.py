@@ -14,6 +14,7 @@ import secrets
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -39,15 +40,20 @@ class CommandFailed(AssertionError):
 
 
 class Box:
-    """One machine. `layers` are directories or squashfs files, the uppermost first."""
+    """One machine. `layers` are directories or squashfs files, the uppermost first.
 
-    def __init__(self, layers: list[Path], size: str = "2G") -> None:
+    `wired` makes its network of its name; without it, it has a wire of its own (several: lan.Lan).
+    """
+
+    def __init__(
+        self, layers: list[Path], size: str = "2G", wired: Callable[[str], Network] = Network
+    ) -> None:
         if next(_numbers) == 0:
             leftovers.sweep()
         self.name = f"relctl-{secrets.token_hex(4)}"
         self.place = leftovers.PLACES / self.name
         self.root = self.place / "root"
-        self.network = Network(self.name)
+        self.network = wired(self.name)
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._users: set[tuple[str, str]] = set()
         self._started: list[subprocess.Popen[str]] = []

@@ -49,6 +49,8 @@ _BUILDER = (
     "python3-all", "python3-aiohttp", "python3-click", "python3-hatchling",
     "python3-prometheus-client", "python3-psutil", "python3-systemd",
 )  # fmt: skip
+# Where a team types: its ansible, its haproxy, and what playbooks and typed pages need there.
+_CONTROLLER = ("ansible-core", "haproxy", "curl", "python3")
 # What the how-tos of packaging/doc install from Debian, beside what relctl needs: tests/stacks.
 _STACKS = {
     "django": ("python3-venv", "postgresql"),
@@ -99,6 +101,11 @@ def builder(suite: str) -> Recipe:
 def tester(suite: str) -> Recipe:
     """A server with everything that relctl needs and, instead of relctl, a pytest."""
     return Recipe(f"{suite}-tester", suite, (*_SERVER, *_TESTER))
+
+
+def controller(suite: str) -> Recipe:
+    """A server that relctl is not on: Debian's own ansible-core, and an HAProxy."""
+    return Recipe(f"{suite}-controller", suite, (*_SERVER, *_CONTROLLER))
 
 
 def stack(name: str, suite: str) -> Recipe:
@@ -207,6 +214,7 @@ KINDS = {
     "": server,
     "builder": builder,
     "tester": tester,
+    "controller": controller,
     **{name: partial(stack, name) for name in _STACKS},
 }
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.vm.network import INSIDE, Network
+from tests.vm.network import Network
 
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 PLAIN = "plain"
@@ -45,7 +45,10 @@ class Ssh:
         self._config = self._place / "config"
         self._config.write_text(
             _CONFIG.format(
-                place=self._place, address=INSIDE, outside=network.outside, connect=_CONNECT
+                place=self._place,
+                address=network.address,
+                outside=network.outside,
+                connect=_CONNECT,
             )
         )
 
