@@ -118,7 +118,9 @@ def five_percent_of_posts_fail() -> tuple[Scene, dict[str, Any], dict[str, Any]]
 
 def both_have_an_outage_and_one_leaks() -> tuple[Scene, str, str]:
     """And what it waited for, and what was said of the memory."""
-    with Rig(rest=watched(steps=[25, 100], step_time="15s", bake="4s")) as rig:
+    # How the outage falls on the two is chance: now and then it is not clear for long, and `step_max` ends it.
+    some = watched(steps=[25, 100], step_time="12s", step_max="24s", bake="4s")
+    with Rig(rest=some) as rig:
         outage = rig.home / "outage"
         rig.live_v1(outage_file=str(outage))
         rig.release("v2", outage_file=str(outage), leak=60_000)
@@ -131,7 +133,7 @@ def both_have_an_outage_and_one_leaks() -> tuple[Scene, str, str]:
             time.sleep(3.0)
             outage.unlink()
             warned = rig.wait_status(lambda s: s["slots"]["green"]["resources"]["warning"], 25)
-            scene = playing.ended(50)
+            scene = playing.ended(90)
         return scene, waiting_of(told), warned["slots"]["green"]["resources"]["warning"]
 
 
